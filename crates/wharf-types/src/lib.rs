@@ -1,0 +1,13 @@
+//! Ids, digests, names and references: parsed once at the edge, typed everywhere else.
+
+#![forbid(unsafe_code)]
+
+mod digest;
+mod id;
+mod name;
+mod reference;
+
+pub use digest::{Digest, DigestError, Hasher};
+pub use id::{ContainerId, ExecId, IdError};
+pub use name::{ContainerName, MADE_UP_ATTEMPTS, NameError};
+pub use reference::{DEFAULT_DOMAIN, DEFAULT_TAG, Reference, ReferenceError};
