@@ -1,0 +1,3 @@
+//! Checks and generated files.
+
+fn main() {}
