@@ -3,3 +3,5 @@
 //! What rustix has is used from rustix, here and elsewhere; this crate holds what it lacks. Every
 //! function is total: owned or borrowed descriptors in and out, an error number with what it was
 //! about, no raw descriptor or process id kept.
+
+pub mod seccomp;

@@ -1,0 +1,13 @@
+//! System call filters: from the OCI document to a small classic BPF program, and Docker's default
+//! profile.
+#![forbid(unsafe_code)]
+
+mod arch;
+mod compile;
+mod profile;
+mod program;
+
+pub use arch::Arch;
+pub use compile::{CompileError, compile};
+pub use profile::{KernelVersion, default_profile};
+pub use program::{DecodeError, Program};
