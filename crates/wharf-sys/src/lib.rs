@@ -4,4 +4,6 @@
 //! function is total: owned or borrowed descriptors in and out, an error number with what it was
 //! about, no raw descriptor or process id kept.
 
+pub mod allocator;
 pub mod seccomp;
+pub mod signal;
