@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod digest;
+pub mod failpoint;
 mod id;
 mod name;
 mod reference;
