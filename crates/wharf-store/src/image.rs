@@ -1,0 +1,108 @@
+//! Images as the store knows them.
+
+use std::path::{Path, PathBuf};
+
+use wharf_oci::image::ImageConfig;
+use wharf_types::{Digest, Reference};
+
+/// An image of the store.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// Its id: the digest of its configuration.
+    pub id: Digest,
+    /// The digest of its manifest: what registries know it by.
+    pub manifest: Digest,
+    /// Type of the manifest.
+    pub manifest_media_type: String,
+    /// The manifest, byte by byte.
+    pub manifest_bytes: Vec<u8>,
+    /// Its configuration.
+    pub config: ImageConfig,
+    /// The configuration, byte by byte.
+    pub config_bytes: Vec<u8>,
+    /// Its layers, lowest first.
+    pub layers: Vec<ImageLayer>,
+}
+
+impl Image {
+    /// Returns the bytes of all its layers unpacked.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.layers.iter().map(|layer| layer.size).sum()
+    }
+}
+
+/// A layer of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageLayer {
+    /// Identifies this layer on top of those below it.
+    pub chain: Digest,
+    /// Digest of the layer's plain tar.
+    pub diff_id: Digest,
+    /// Digest of the layer as the manifest names it, compressed or not.
+    pub blob: Digest,
+    /// Bytes of that blob.
+    pub blob_size: u64,
+    /// Type of that blob.
+    pub media_type: String,
+    /// Bytes of the layer's files unpacked.
+    pub size: u64,
+}
+
+/// An image that has come in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadedImage {
+    /// The digest of its configuration.
+    pub id: Digest,
+    /// The digest of its manifest.
+    pub manifest: Digest,
+    /// The names the archive gives it.
+    pub names: Vec<Reference>,
+}
+
+/// What happens while an archive comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoadEvent<'a> {
+    /// So much of a layer has been read.
+    Layer {
+        /// The layer's digest or diff id, the first twelve digits.
+        id: &'a str,
+        /// Bytes read.
+        current: u64,
+        /// Bytes in all.
+        total: u64,
+    },
+    /// An image is complete.
+    Loaded(&'a LoadedImage),
+}
+
+/// An image to write out, and the names to write with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SaveImage {
+    /// The image.
+    pub id: Digest,
+    /// Its names in the archive.
+    pub names: Vec<Reference>,
+}
+
+/// A file of the host that becomes part of an image.
+#[derive(Debug)]
+pub struct HostFile<'a> {
+    /// Where it will be inside the image, `usr/bin/wharf`.
+    pub path: &'a Path,
+    /// Its permission bits.
+    pub mode: u32,
+    /// Its content.
+    pub source: HostSource<'a>,
+}
+
+/// Where the content of a [`HostFile`] comes from.
+#[derive(Debug)]
+pub enum HostSource<'a> {
+    /// A file.
+    Path(PathBuf),
+    /// Bytes at hand.
+    Bytes(&'a [u8]),
+    /// None: it is a directory.
+    Directory,
+}
