@@ -1,0 +1,40 @@
+//! Volumes as list and inspect show them.
+#![expect(
+    missing_docs,
+    reason = "members are the Engine API's own; its specification documents them"
+)]
+
+use std::collections::BTreeMap;
+
+use crate::go::is_zero;
+
+documents! {
+    /// Answer of `GET /volumes`.
+    #[derive(Eq)]
+    pub struct VolumeList {
+        pub volumes: Vec<Volume>,
+        pub warnings: Option<Vec<String>>,
+    }
+
+    /// One volume.
+    #[derive(Eq)]
+    pub struct Volume {
+        #[serde(skip_serializing_if = "is_zero")]
+        pub created_at: String,
+        pub driver: String,
+        pub labels: Option<BTreeMap<String, String>>,
+        pub mountpoint: String,
+        pub name: String,
+        pub options: Option<BTreeMap<String, String>>,
+        pub scope: String,
+        #[serde(skip_serializing_if = "is_zero")]
+        pub usage_data: Option<VolumeUsage>,
+    }
+
+    /// Size of a volume and number of its users, -1 when unknown.
+    #[derive(Eq)]
+    pub struct VolumeUsage {
+        pub ref_count: i64,
+        pub size: i64,
+    }
+}
