@@ -1,0 +1,60 @@
+//! Settings of an engine.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use ipnet::Ipv4Net;
+
+/// Settings of an engine, resolved: flags and files are the program's business.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Everything that lasts; 0700.
+    pub data_root: PathBuf,
+    /// What lives as long as the machine runs; 0711.
+    pub exec_root: PathBuf,
+    /// Name of the default bridge.
+    pub bridge: String,
+    /// The bridge's address and subnet (`--bip`); else the first free pool, kept in the records.
+    pub bridge_address: Option<Ipv4Net>,
+    /// MTU of the default bridge; else that of the route out.
+    pub mtu: Option<u32>,
+    /// Which driver makes the snapshots.
+    pub storage_driver: wharf_store::DriverChoice,
+    /// Parent of the containers' cgroups.
+    pub cgroup_parent: PathBuf,
+    /// Name servers of containers; else the host's.
+    pub dns: Vec<IpAddr>,
+    /// Search domains of containers; else the host's.
+    pub dns_search: Vec<String>,
+    /// Resolver options of containers; else the host's.
+    pub dns_options: Vec<String>,
+    /// Whether containers get an init process unless they say otherwise.
+    pub init: bool,
+    /// Labels of the engine, `key=value`.
+    pub labels: Vec<String>,
+    /// Whether the engine logs for its developers; shown by `info`.
+    pub debug: bool,
+    /// The program that shims are made from; it must answer to the argument `shim`.
+    pub program: PathBuf,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_root: PathBuf::from("/var/lib/wharf"),
+            exec_root: PathBuf::from("/run/wharf"),
+            bridge: "wharf0".to_owned(),
+            bridge_address: None,
+            mtu: None,
+            storage_driver: wharf_store::DriverChoice::Auto,
+            cgroup_parent: PathBuf::from("/wharf"),
+            dns: Vec::new(),
+            dns_search: Vec::new(),
+            dns_options: Vec::new(),
+            init: false,
+            labels: Vec::new(),
+            debug: false,
+            program: PathBuf::from("/proc/self/exe"),
+        }
+    }
+}
