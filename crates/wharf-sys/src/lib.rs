@@ -5,5 +5,10 @@
 //! about, no raw descriptor or process id kept.
 
 pub mod allocator;
+pub mod mount;
+pub mod namespace;
+pub mod netlink;
+pub mod process;
+pub mod rooted;
 pub mod seccomp;
 pub mod signal;

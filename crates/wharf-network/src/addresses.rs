@@ -1,0 +1,1 @@
+//! Which addresses of a subnet are in use.
