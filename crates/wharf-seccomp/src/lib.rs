@@ -3,9 +3,13 @@
 #![forbid(unsafe_code)]
 
 mod arch;
+mod bpf;
 mod compile;
+#[cfg(test)]
+mod interpreter;
 mod profile;
 mod program;
+mod table;
 
 pub use arch::Arch;
 pub use compile::{CompileError, compile};

@@ -1,0 +1,3 @@
+//! Filters in the running kernel.
+
+mod kernel;
