@@ -365,7 +365,10 @@ impl Engine {
     }
 
     /// As [`Self::attach`], over a connected stream socket that the process's shim takes over.
-    /// Returns whether the container has a terminal.
+    ///
+    /// `head` makes what is written to the socket before any of the process's output, given whether
+    /// the container has a terminal; it is written when the attachment is certain, and before the
+    /// container can start. On an error nothing has been written.
     ///
     /// # Errors
     /// As [`Self::attach`].
@@ -374,6 +377,7 @@ impl Engine {
         _name: &str,
         _query: &wire::AttachQuery,
         _socket: OwnedFd,
+        _head: impl FnOnce(bool) -> Vec<u8> + Send,
     ) -> Result<bool, Error> {
         missing()
     }
