@@ -1,0 +1,197 @@
+//! A connection to a shim, the engine's side.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::Child;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::connection::{Connection, Received};
+use crate::protocol::{Answer, Call, Failure, Message, Notice, Request};
+use crate::{Idle, socket};
+
+/// A connection to a shim. Cheap to clone; the connection ends with the shim, or with the runtime
+/// that polls it.
+#[derive(Debug, Clone)]
+pub struct Shim {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// The same socket as the connection's: tells when to use it.
+    readiness: UnixStream,
+    connection: Mutex<Connection>,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    next: u64,
+    /// `None` once the connection has ended.
+    answers: Option<HashMap<u64, oneshot::Sender<Result<Answer, Failure>>>>,
+}
+
+/// Why a request got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// The shim says why.
+    #[error(transparent)]
+    Refused(#[from] Failure),
+    /// The shim has gone.
+    #[error("the container's shim has ended")]
+    Gone,
+    /// The message could not be sent.
+    #[error("cannot reach the container's shim")]
+    Send(#[source] io::Error),
+}
+
+/// What a shim says unasked; ends when the shim has gone.
+pub type Notices = mpsc::UnboundedReceiver<Notice>;
+
+impl Shim {
+    /// Connects to the shim that listens in `directory`.
+    ///
+    /// # Errors
+    /// What connect(2) says: none listens there any more.
+    pub fn connect(directory: &Path) -> io::Result<(Self, Notices)> {
+        Self::start(socket::connect(directory)?.into(), None)
+    }
+
+    /// Takes over an idle shim.
+    ///
+    /// # Errors
+    /// The socket cannot be polled.
+    pub fn adopt(idle: Idle) -> io::Result<(Self, Notices)> {
+        Self::start(idle.socket.into(), Some(idle.child))
+    }
+
+    fn start(socket: OwnedFd, child: Option<Child>) -> io::Result<(Self, Notices)> {
+        let readiness = std::os::unix::net::UnixStream::from(socket.try_clone()?);
+        let connection = Mutex::new(Connection::new(socket)?);
+        let shared = Arc::new(Shared {
+            readiness: UnixStream::from_std(readiness)?,
+            connection,
+            waiting: Mutex::new(Waiting {
+                next: 0,
+                answers: Some(HashMap::new()),
+            }),
+        });
+        let (notices, receiver) = mpsc::unbounded_channel();
+        let reader = Arc::clone(&shared);
+        tokio::spawn(async move {
+            while reader.receive(&notices).await {}
+            reader.waiting().answers = None;
+            drop((reader, notices));
+            if let Some(mut child) = child {
+                // The shim may live on for a client that reads slowly; it is reaped when it ends.
+                let reaped = tokio::task::spawn_blocking(move || child.wait());
+                drop(reaped.await);
+            }
+        });
+        Ok((Self { shared }, receiver))
+    }
+
+    /// Asks the shim and waits for its answer.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn request(
+        &self,
+        request: Request,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Answer, RequestError> {
+        let (sender, receiver) = oneshot::channel();
+        let id = {
+            let mut waiting = self.shared.waiting();
+            let id = waiting.next;
+            waiting.next += 1;
+            let answers = waiting.answers.as_mut().ok_or(RequestError::Gone)?;
+            answers.insert(id, sender);
+            id
+        };
+        let call = Call { id, request };
+        let sent = self.shared.connection().send(&call, descriptors);
+        sent.map_err(RequestError::Send)?;
+        self.shared.finish_sending().await?;
+        receiver
+            .await
+            .map_err(|_| RequestError::Gone)?
+            .map_err(RequestError::Refused)
+    }
+}
+
+impl Shared {
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends what the socket did not take at once.
+    async fn finish_sending(&self) -> Result<(), RequestError> {
+        while !self.connection().is_flushed() {
+            let ready = self.readiness.writable().await;
+            ready.map_err(RequestError::Send)?;
+            let flush = || {
+                let mut connection = self.connection();
+                connection.flush()?;
+                connection
+                    .is_flushed()
+                    .then_some(())
+                    .ok_or(io::ErrorKind::WouldBlock.into())
+            };
+            match self.readiness.try_io(Interest::WRITABLE, flush) {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                    return Err(RequestError::Send(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads once and hands on what came; false at the connection's end.
+    async fn receive(&self, notices: &mpsc::UnboundedSender<Notice>) -> bool {
+        if self.readiness.readable().await.is_err() {
+            return false;
+        }
+        let receive = || match self.connection().receive()? {
+            Received::Nothing => Err(io::ErrorKind::WouldBlock.into()),
+            other => Ok(other),
+        };
+        match self.readiness.try_io(Interest::READABLE, receive) {
+            Ok(Received::Some) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+            Ok(_) | Err(_) => return false,
+        }
+        loop {
+            let message = self.connection().next_message();
+            match message {
+                Ok(Some((message, _))) => self.deliver(message, notices),
+                Ok(None) => return true,
+                Err(_) => return false,
+            }
+        }
+    }
+
+    fn deliver(&self, message: Message, notices: &mpsc::UnboundedSender<Notice>) {
+        match message {
+            // Whoever waited may have stopped waiting.
+            Message::Answer { id, result } => {
+                let sender = self.waiting().answers.as_mut().and_then(|a| a.remove(&id));
+                drop(sender.map(|sender| sender.send(result)));
+            }
+            Message::Notice(notice) => drop(notices.send(notice)),
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! What engine and shim say to each other.
+//!
+//! The engine asks, the shim answers each request once, in order; a notice is what the shim says
+//! unasked. Descriptors go along with the message that names them, in the order given there.
+//! Engine and shim may be of different versions (a shim outlives the engine that made it), so
+//! members are only ever added, each with a default.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use wharf_oci::runtime::{Process, Spec};
+use wharf_types::{ContainerId, ExecId};
+
+/// One message of the engine.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Call {
+    /// Number the answer will carry.
+    pub id: u64,
+    /// What is asked.
+    pub request: Request,
+}
+
+/// What the engine asks.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// Make the container and start it; the first request to an idle shim. Descriptors: the root
+    /// mount, the network namespace if `joins_network`, then one socket for each of `clients`.
+    Launch(Box<Launch>),
+    /// Connect a socket (the one descriptor) to a process's streams.
+    Attach(Target, Client),
+    /// Run a further process. Descriptor: one socket if there is a client.
+    Exec(Box<Exec>),
+    /// Set the size of a process's terminal.
+    Resize {
+        /// Whose terminal.
+        target: Target,
+        /// Rows.
+        height: u16,
+        /// Columns.
+        width: u16,
+    },
+    /// Send a signal, by number, to the container's first process.
+    Signal(i32),
+    /// Send the signal that asks the first process to end; if that process has no handler for it,
+    /// so that the kernel would drop the signal, kill it.
+    Stop(i32),
+    /// Stop all processes of the container where they are.
+    Freeze,
+    /// Let them go on.
+    Thaw,
+    /// Tell what runs.
+    Status,
+}
+
+/// A process of the container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Target {
+    /// The first one.
+    Container,
+    /// A further one.
+    Exec(ExecId),
+}
+
+/// A container to make.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Launch {
+    /// Its id.
+    pub id: ContainerId,
+    /// Which of its runs this is; kept with the exit status, so that an old one is not taken for a
+    /// new one.
+    pub run: u64,
+    /// Its configuration.
+    pub spec: Spec,
+    /// The compiled system call filter, as [`wharf_seccomp::Program::encode`] writes it.
+    pub seccomp: Option<Vec<u8>>,
+    /// Directory of the container in the data root: the exit status is written there.
+    pub directory: PathBuf,
+    /// Directory of the shim's socket in the exec root.
+    pub socket_directory: PathBuf,
+    /// File the output is kept in.
+    pub log: Option<PathBuf>,
+    /// Whether a ready network namespace comes along.
+    pub joins_network: bool,
+    /// Standard input.
+    pub stdin: Stdin,
+    /// Clients that were there before the start.
+    pub clients: Vec<Client>,
+}
+
+/// What a process's standard input is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stdin {
+    /// `/dev/null`.
+    Null,
+    /// What clients send, without end.
+    Open,
+    /// What the first client sends; its end is the input's end.
+    Once,
+}
+
+/// What a client of a process's streams wants.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Client {
+    /// To send input.
+    pub stdin: bool,
+    /// To get standard output (or the terminal's).
+    pub stdout: bool,
+    /// To get standard error.
+    pub stderr: bool,
+    /// Bytes of input that end the connection without ending the process; with a terminal only.
+    #[serde(default)]
+    pub detach_keys: Vec<u8>,
+}
+
+/// A further process.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Exec {
+    /// Its id.
+    pub id: ExecId,
+    /// The process.
+    pub process: Process,
+    /// The compiled system call filter.
+    pub seccomp: Option<Vec<u8>>,
+    /// Its client; without one its streams are `/dev/null`.
+    pub client: Option<Client>,
+}
+
+/// One message of the shim.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Message {
+    /// The answer to a request.
+    Answer {
+        /// The request's number.
+        id: u64,
+        /// The answer.
+        result: Result<Answer, Failure>,
+    },
+    /// Something that happened.
+    Notice(Notice),
+}
+
+/// The answer to a request that was carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// Done.
+    Done,
+    /// The process runs its program.
+    Started(Started),
+    /// The answer to [`Request::Stop`].
+    Stopping {
+        /// Whether the process had no handler and was killed at once.
+        killed: bool,
+    },
+    /// The answer to [`Request::Status`].
+    Status(Status),
+}
+
+/// A process that runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// Its id on the host.
+    pub pid: i32,
+    /// Since when.
+    pub at: Timestamp,
+    /// What could not be done exactly as asked.
+    pub warnings: Vec<String>,
+}
+
+/// What a shim has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The container.
+    pub id: ContainerId,
+    /// Which of its runs.
+    pub run: u64,
+    /// Its first process, if it has been started.
+    pub started: Option<Started>,
+    /// Whether it is frozen.
+    pub frozen: bool,
+    /// Further processes that run.
+    pub execs: Vec<ExecId>,
+}
+
+/// Why a request was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("{message}")]
+pub struct Failure {
+    /// The text for the user.
+    pub message: String,
+    /// The exit code it stands for: 127 no such program, 126 not executable, 125 anything else.
+    pub exit_code: u8,
+}
+
+/// What the shim says unasked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Notice {
+    /// The container has ended; this is on the disk already.
+    Exited(Exit),
+    /// Nothing of the container's run is left: no process, no cgroup, no socket.
+    Released,
+    /// A further process has ended.
+    ExecExited(ExecId, i32),
+    /// A client left by its detach keys.
+    Detached(Target),
+    /// The container ran out of memory and processes were killed; it may go on.
+    OutOfMemory,
+}
+
+/// How a container ended: the document `exit.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// Which of its runs.
+    pub run: u64,
+    /// Its exit code, 128 and the signal's number when a signal ended it.
+    pub code: i32,
+    /// Whether the kernel killed it for want of memory.
+    pub oom_killed: bool,
+    /// When its first process was started.
+    pub started: Timestamp,
+    /// When it ended.
+    pub finished: Timestamp,
+    /// Bytes of the log that could not be written.
+    #[serde(default)]
+    pub log_lost: u64,
+}

@@ -1,0 +1,320 @@
+//! Making the container, and further processes in it.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixListener;
+
+use jiff::Timestamp;
+use rustix::process::Signal;
+use wharf_oci::runtime::{NamespaceKind, Spec};
+use wharf_runtime::{CreateError, ExecError, ProcessError, RootSource, Running, Stdio};
+use wharf_seccomp::Program;
+use wharf_sys::signal::SignalFd;
+
+use super::{Container, Process, Server};
+use crate::log::LogWriter;
+use crate::poll::{EventFlags, Interest, Token};
+use crate::protocol::{Answer, Client, Exec, Failure, Launch, Started, Stdin, Target};
+use crate::socket;
+use crate::streams::{Ends, Streams};
+
+/// What a process's streams are made of.
+struct Wiring {
+    ends: Ends,
+    once: bool,
+    log: Option<LogWriter>,
+    clients: Vec<(OwnedFd, Client)>,
+}
+
+impl Server {
+    /// Makes the container and starts it. When that fails nothing is left.
+    pub(super) fn launch(
+        &mut self,
+        launch: Launch,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Answer, Failure> {
+        if self.container.is_some() {
+            return Err(failure("the shim has a container already"));
+        }
+        let directory = launch.socket_directory.clone();
+        let listener = socket::listen(&directory)
+            .map_err(|error| step("cannot listen for the engine", &error))?;
+        self.launch_lock = None;
+        match self.launch_container(launch, descriptors, listener) {
+            Ok(started) => Ok(Answer::Started(started)),
+            Err(failure) => {
+                self.failed = true;
+                // The engine looks after what is left in the exec root if this fails.
+                drop(socket::remove(&directory));
+                Err(failure)
+            }
+        }
+    }
+
+    fn launch_container(
+        &mut self,
+        launch: Launch,
+        descriptors: Vec<OwnedFd>,
+        listener: UnixListener,
+    ) -> Result<Started, Failure> {
+        let mut descriptors = descriptors.into_iter();
+        let mut next = || {
+            descriptors
+                .next()
+                .ok_or_else(|| failure("a descriptor is missing"))
+        };
+        let root = next()?;
+        let network = launch.joins_network.then(&mut next).transpose()?;
+        let with_socket = |client| Ok((next()?, client));
+        let clients = launch
+            .clients
+            .into_iter()
+            .map(with_socket)
+            .collect::<Result<_, Failure>>()?;
+
+        let log = launch.log.as_deref().map(LogWriter::open).transpose();
+        let log = log.map_err(|error| step("cannot open the log", &error))?;
+        let children = adopt_orphans(&launch.spec)
+            .map_err(|error| step("cannot adopt the container's orphans", &error))?;
+        let terminal = launch.spec.process.as_ref().is_some_and(|p| p.terminal);
+        let (stdio, ends) = stdio(terminal, launch.stdin != Stdin::Null)
+            .map_err(|error| step("cannot make pipes", &error))?;
+
+        let id = launch.id.to_string();
+        let (spec, directory) = (&launch.spec, &launch.directory);
+        let mut request = wharf_runtime::Launch::new(&id, spec, directory, &self.hierarchies);
+        request.root = RootSource::Detached(root);
+        request.network = network;
+        request.stdio = stdio;
+        request.seccomp = program(launch.seccomp.as_deref())?;
+        let running = wharf_runtime::run(request).map_err(|error| create_failure(&error))?;
+        let wiring = Wiring {
+            ends,
+            once: launch.stdin == Stdin::Once,
+            log,
+            clients,
+        };
+        let (cgroup, running) = (running.cgroup, running.running);
+        let started = self.adopt(Target::Container, running, wiring)?;
+        self.container = Some(Container {
+            id: launch.id,
+            run: launch.run,
+            spec: launch.spec,
+            directory: launch.directory,
+            socket_directory: launch.socket_directory,
+            cgroup,
+            started: started.clone(),
+            frozen: false,
+            listener: Some(listener),
+            out_of_memory: None,
+            children,
+        });
+        Ok(started)
+    }
+
+    /// Watches over a process that runs. One that cannot be watched over is killed.
+    fn adopt(
+        &mut self,
+        target: Target,
+        running: Running,
+        wiring: Wiring,
+    ) -> Result<Started, Failure> {
+        let started = Started {
+            pid: running.pid.as_raw_nonzero().get(),
+            at: Timestamp::now(),
+            warnings: running.warnings,
+        };
+        let number = self.next_process;
+        self.next_process += 1;
+        let ends = running.terminal.map_or(wiring.ends, Ends::Terminal);
+        let streams =
+            Streams::new(number, ends, wiring.once, wiring.log).and_then(|mut streams| {
+                for (socket, client) in wiring.clients {
+                    streams.add_client(socket, client)?;
+                }
+                Ok(streams)
+            });
+        let streams = match streams {
+            Ok(streams) => streams,
+            Err(error) => {
+                // Its end is not waited for: it is a zombie as long as this shim, which exits.
+                rustix::process::pidfd_send_signal(&running.pidfd, Signal::KILL).ok();
+                return Err(step("cannot connect the process's streams", &error));
+            }
+        };
+        self.processes.push(Process {
+            number,
+            target,
+            pid: running.pid,
+            pidfd: running.pidfd,
+            streams,
+            ended: None,
+            told: false,
+            interest: Interest::default(),
+        });
+        Ok(started)
+    }
+
+    /// What a running container needs beside its process; after the engine has its answer, because
+    /// none of it is needed for the start.
+    pub(super) fn complete_launch(&mut self) -> io::Result<()> {
+        let Some(container) = &mut self.container else {
+            return Ok(());
+        };
+        let readable = Some(EventFlags::IN);
+        if let Some(listener) = &container.listener {
+            let mut interest = Interest::default();
+            self.poll
+                .set(listener, Token::Listener, &mut interest, readable)?;
+        }
+        if let Some(children) = &container.children {
+            let mut interest = Interest::default();
+            self.poll
+                .set(children.as_fd(), Token::Children, &mut interest, readable)?;
+        }
+        // Without the memory controller there is nothing to watch.
+        if let Ok(watch) = container.cgroup.watch_oom() {
+            let mut interest = Interest::default();
+            self.poll
+                .set(watch.as_fd(), Token::OutOfMemory, &mut interest, readable)?;
+            container.out_of_memory = Some(watch);
+        }
+        wharf_sys::allocator::trim();
+        Ok(())
+    }
+
+    /// Runs a further process.
+    pub(super) fn exec(
+        &mut self,
+        exec: Exec,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Answer, Failure> {
+        let first = self
+            .target(Target::Container)
+            .map(|first| first.pidfd.try_clone());
+        let (Some(container), Some(first)) = (&self.container, first) else {
+            return Err(failure("the container is not running"));
+        };
+        let first = first.map_err(|error| step("cannot reach the container", &error))?;
+        let (stdio, ends) = match &exec.client {
+            _ if exec.process.terminal => (Ok(Stdio::Terminal), Ends::None),
+            None => (null_stdio(), Ends::None),
+            Some(client) => match stdio(false, client.stdin) {
+                Ok((stdio, ends)) => (Ok(stdio), ends),
+                Err(error) => (Err(error), Ends::None),
+            },
+        };
+        let running = wharf_runtime::exec(wharf_runtime::Exec {
+            process: &exec.process,
+            spec: &container.spec,
+            init: first.as_fd(),
+            cgroup: &container.cgroup,
+            stdio: stdio.map_err(|error| step("cannot make pipes", &error))?,
+            seccomp: program(exec.seccomp.as_deref())?,
+            preserve_fds: Vec::new(),
+        });
+        let running = running.map_err(|error| exec_failure(&error))?;
+        let wiring = Wiring {
+            ends,
+            once: true,
+            log: None,
+            clients: descriptors.into_iter().zip(exec.client).collect(),
+        };
+        self.adopt(Target::Exec(exec.id), running, wiring)
+            .map(Answer::Started)
+    }
+}
+
+/// Without a pid namespace of its own a container's orphans go to the nearest ancestor that takes
+/// them; only there the shim hears of them.
+fn adopt_orphans(spec: &Spec) -> io::Result<Option<SignalFd>> {
+    let namespaces = spec.linux.iter().flat_map(|linux| &linux.namespaces);
+    let mut pid = namespaces.filter(|namespace| namespace.kind == NamespaceKind::Pid);
+    if pid.next().is_some() {
+        return Ok(None);
+    }
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    SignalFd::block(&[Signal::CHILD]).map(Some)
+}
+
+/// A process's streams, and the shim's ends of them.
+fn stdio(terminal: bool, open_stdin: bool) -> io::Result<(Stdio, Ends)> {
+    if terminal {
+        return Ok((Stdio::Terminal, Ends::None));
+    }
+    let (stdin, stdin_end) = if open_stdin {
+        let (read, write) = io::pipe()?;
+        (read.into(), Some(write.into()))
+    } else {
+        (OwnedFd::from(File::open("/dev/null")?), None)
+    };
+    let (stdout_end, stdout) = io::pipe()?;
+    let (stderr_end, stderr) = io::pipe()?;
+    let ends = Ends::Pipes(stdin_end, stdout_end.into(), stderr_end.into());
+    let stdio = Stdio::Pipes {
+        stdin,
+        stdout: stdout.into(),
+        stderr: stderr.into(),
+    };
+    Ok((stdio, ends))
+}
+
+fn null_stdio() -> io::Result<Stdio> {
+    let null = || File::options().read(true).write(true).open("/dev/null");
+    Ok(Stdio::Pipes {
+        stdin: null()?.into(),
+        stdout: null()?.into(),
+        stderr: null()?.into(),
+    })
+}
+
+fn program(bytes: Option<&[u8]>) -> Result<Option<Program>, Failure> {
+    let decoded = bytes.map(Program::decode).transpose();
+    decoded.map_err(|error| step("cannot read the system call filter", &error))
+}
+
+fn create_failure(error: &CreateError) -> Failure {
+    let process = match error {
+        CreateError::Process(process) => Some(process),
+        _ => None,
+    };
+    process_failure(process, error)
+}
+
+fn exec_failure(error: &ExecError) -> Failure {
+    let process = match error {
+        ExecError::Process(process) => Some(process),
+        _ => None,
+    };
+    process_failure(process, error)
+}
+
+fn process_failure(process: Option<&ProcessError>, error: &dyn std::error::Error) -> Failure {
+    Failure {
+        message: chain(error),
+        exit_code: process.map_or(125, ProcessError::exit_code),
+    }
+}
+
+pub(super) fn failure(message: &str) -> Failure {
+    Failure {
+        message: message.to_owned(),
+        exit_code: 125,
+    }
+}
+
+pub(super) fn step(what: &str, error: &dyn std::error::Error) -> Failure {
+    failure(&format!("{what}: {}", chain(error)))
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
