@@ -1,0 +1,227 @@
+//! The client's side of a connection: a socket that hyper, a hijack and a watch on its hang-up share.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use rustix::event::{PollFd, PollFlags};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+/// How often a connection whose client has ended its sending side is asked whether it is gone altogether. The kernel
+/// tells the first, and it tells the second only to those who ask for something else too.
+const HANG_UP_POLL: Duration = Duration::from_secs(1);
+
+/// A connected socket.
+#[derive(Debug)]
+enum Socket {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+/// A client's connection; clones are the same connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    socket: Arc<Socket>,
+    /// Bytes read already and to be read again.
+    unread: Bytes,
+}
+
+macro_rules! either {
+    ($socket:expr, $stream:ident => $call:expr) => {
+        match &*$socket {
+            Socket::Unix($stream) => $call,
+            Socket::Tcp($stream) => $call,
+        }
+    };
+}
+
+impl From<UnixStream> for Client {
+    fn from(stream: UnixStream) -> Self {
+        Self {
+            socket: Arc::new(Socket::Unix(stream)),
+            unread: Bytes::new(),
+        }
+    }
+}
+
+impl From<TcpStream> for Client {
+    fn from(stream: TcpStream) -> Self {
+        Self {
+            socket: Arc::new(Socket::Tcp(stream)),
+            unread: Bytes::new(),
+        }
+    }
+}
+
+impl Client {
+    /// Returns the connection with `bytes` to be read first.
+    pub(crate) fn with_unread(self, bytes: impl Into<Bytes>) -> Self {
+        debug_assert!(self.unread.is_empty(), "bytes are given back once");
+        Self {
+            unread: bytes.into(),
+            ..self
+        }
+    }
+
+    /// Returns the socket for another process to use. It is this connection: what one writes comes after what the
+    /// other has written.
+    pub(crate) fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.as_fd().try_clone_to_owned()
+    }
+
+    /// Returns once the client can neither send nor receive any more. A client that has only ended its sending side
+    /// still waits for its answer.
+    pub(crate) async fn hung_up(&self) {
+        // No stream is registered for priority events; waiting for them is waiting for the end of reading.
+        if either!(self.socket, stream => stream.ready(Interest::PRIORITY).await).is_err() {
+            return;
+        }
+        while !self.is_gone() {
+            tokio::time::sleep(HANG_UP_POLL).await;
+        }
+    }
+
+    fn is_gone(&self) -> bool {
+        let mut poll = [PollFd::new(self, PollFlags::empty())];
+        let now = rustix::event::Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let told = rustix::event::poll(&mut poll, Some(&now));
+        told.is_err()
+            || poll[0]
+                .revents()
+                .intersects(PollFlags::HUP | PollFlags::ERR)
+    }
+}
+
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        either!(self.socket, stream => stream.as_fd())
+    }
+}
+
+impl AsyncRead for Client {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let client = self.get_mut();
+        if !client.unread.is_empty() {
+            let length = client.unread.len().min(out.remaining());
+            out.put_slice(&client.unread[..length]);
+            client.unread.advance(length);
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            ready!(either!(client.socket, stream => stream.poll_read_ready(context)))?;
+            match either!(client.socket, stream => stream.try_read(out.initialize_unfilled())) {
+                Ok(length) => {
+                    out.advance(length);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Client {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(either!(self.socket, stream => stream.poll_write_ready(context)))?;
+            match either!(self.socket, stream => stream.try_write(bytes)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(either!(self.socket, stream => stream.poll_write_ready(context)))?;
+            match either!(self.socket, stream => stream.try_write_vectored(slices)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(
+            match rustix::net::shutdown(&*self, rustix::net::Shutdown::Write) {
+                // The client has left already; there is nothing to end.
+                Ok(()) | Err(rustix::io::Errno::NOTCONN) => Ok(()),
+                Err(errno) => Err(errno.into()),
+            },
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn bytes_given_back_are_read_first() {
+        let (near, mut far) = UnixStream::pair().expect("a pair");
+        far.write_all(b"later").await.expect("writes");
+        far.shutdown().await.expect("ends");
+        let mut text = String::new();
+        Client::from(near)
+            .with_unread("sooner ")
+            .read_to_string(&mut text)
+            .await
+            .expect("reads");
+        assert_eq!(text, "sooner later");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_ended_its_sending_side_is_not_gone() {
+        let (near, mut far) = UnixStream::pair().expect("a pair");
+        let client = Client::from(near);
+        far.shutdown().await.expect("ends");
+        assert!(client.clone().read_u8().await.is_err(), "nothing to read");
+        assert!(!client.is_gone());
+        drop(far);
+        tokio::time::timeout(LONG, client.hung_up())
+            .await
+            .expect("it is seen to be gone");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_left_is_gone() {
+        let (near, far) = UnixStream::pair().expect("a pair");
+        drop(far);
+        tokio::time::timeout(LONG, Client::from(near).hung_up())
+            .await
+            .expect("it is seen to be gone");
+    }
+}

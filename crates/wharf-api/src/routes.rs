@@ -1,0 +1,95 @@
+//! The routes: a table for each resource, and what is the same for all of them.
+//!
+//! A function of a route does three things: it decodes the request, calls one method of the engine, and encodes what
+//! that returns. What the API means is the engine's business.
+
+mod containers;
+mod exec;
+mod images;
+mod system;
+
+use http::{Method, Request, StatusCode};
+use hyper::body::Incoming;
+use wharf_engine::Engine;
+use wharf_wire::query::Query;
+
+use crate::answer::{Answer, Failure, common_headers, empty, typed};
+use crate::body::Body;
+use crate::call::Call;
+use crate::router::{self, Found, Route};
+use crate::version::VersionError;
+
+/// Every route.
+pub(crate) const TABLES: &[&[Route]] = &[
+    system::ROUTES,
+    containers::ROUTES,
+    exec::ROUTES,
+    images::ROUTES,
+];
+
+/// Answers a request, whatever it is.
+pub(crate) async fn answer(engine: Engine, request: Request<Incoming>) -> Answer {
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let mut answer = match dispatch(engine, request).await {
+        Ok(answer) => {
+            tracing::debug!(%method, path, status = answer.status().as_u16(), "answered");
+            answer
+        }
+        Err(refused) => {
+            let (status, message) = (refused.status(), refused.message());
+            if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
+                tracing::error!(%method, path, status = status.as_u16(), message, "failed");
+            } else {
+                tracing::debug!(%method, path, status = status.as_u16(), message, "refused");
+            }
+            refused.into_answer()
+        }
+    };
+    answer.headers_mut().extend(common_headers());
+    answer
+}
+
+async fn dispatch(engine: Engine, request: Request<Incoming>) -> Result<Answer, Failure> {
+    if request.method() == Method::OPTIONS {
+        return Ok(empty(StatusCode::OK));
+    }
+    let (route, version, params) = match router::find(request.method(), request.uri().path()) {
+        Ok(Found::Route {
+            route,
+            version,
+            params,
+        }) => (route, version, params),
+        Ok(Found::Unserved(row)) => {
+            let (method, pattern) = (&row.method, row.pattern);
+            return Err(Failure::not_implemented(format!(
+                "{method} {pattern} is not supported by this engine yet"
+            )));
+        }
+        Ok(Found::Nothing) => return Err(Failure::new(StatusCode::NOT_FOUND, "page not found")),
+        // Clients this old expect bare text.
+        Err(error @ VersionError::TooOld(_)) => {
+            return Ok(typed(
+                StatusCode::BAD_REQUEST,
+                http::HeaderValue::from_static("text/plain; charset=utf-8"),
+                Body::full(format!("{error}\n")),
+            ));
+        }
+        Err(error @ VersionError::TooNew(_)) => return Err(Failure::invalid(error.to_string())),
+    };
+    if version < route.since {
+        let (method, pattern, since) = (&route.method, route.pattern, route.since);
+        let message =
+            format!("{method} {pattern} requires API version {since}, but {version} was asked for");
+        return Err(Failure::new(StatusCode::NOT_FOUND, message));
+    }
+    let query = Query::parse(request.uri().query().unwrap_or_default())?;
+    (route.handler)(Call {
+        engine,
+        version,
+        params,
+        query,
+        request,
+    })
+    .await
+}

@@ -1,0 +1,214 @@
+//! Containers.
+
+use std::io;
+
+use futures_util::stream;
+use http::StatusCode;
+use http::header::HeaderValue;
+use wharf_engine::Attachment;
+use wharf_wire::{
+    AttachQuery, ContainerCreateBody, CreateQuery, ListQuery, LogsQuery, RemoveQuery, ResizeQuery,
+};
+use wharf_wire::{StopQuery, WaitCondition};
+
+use crate::answer::{Answer, Failure, empty, json, json_stream, json_with, line, typed};
+use crate::body::{Body, LateError, written};
+use crate::call::{Call, blocking};
+use crate::hijack::{self, Process};
+use crate::router::{Route, route};
+
+pub(super) const ROUTES: &[Route] = &[
+    route!(GET "/containers/json" since (1, 24) => list),
+    route!(POST "/containers/create" since (1, 24) => create),
+    route!(GET "/containers/{id}/json" since (1, 24) => inspect),
+    route!(GET "/containers/{id}/top" since (1, 24) => top),
+    route!(GET "/containers/{id}/logs" since (1, 24) => logs),
+    route!(GET "/containers/{id}/changes" since (1, 24) => changes),
+    route!(GET "/containers/{id}/export" since (1, 24) => export),
+    route!(POST "/containers/{id}/start" since (1, 24) => start),
+    route!(POST "/containers/{id}/stop" since (1, 24) => stop),
+    route!(POST "/containers/{id}/restart" since (1, 24) => restart),
+    route!(POST "/containers/{id}/kill" since (1, 24) => kill),
+    route!(POST "/containers/{id}/pause" since (1, 24) => pause),
+    route!(POST "/containers/{id}/unpause" since (1, 24) => unpause),
+    route!(POST "/containers/{id}/rename" since (1, 24) => rename),
+    route!(POST "/containers/{id}/resize" since (1, 24) => resize),
+    route!(POST "/containers/{id}/wait" since (1, 24) => wait),
+    route!(POST "/containers/{id}/attach" since (1, 24) => attach),
+    route!(DELETE "/containers/{id}" since (1, 24) => remove),
+];
+
+const NO_CONTENT: StatusCode = StatusCode::NO_CONTENT;
+
+async fn list(call: Call) -> Result<Answer, Failure> {
+    let query = ListQuery::read(&call.query)?;
+    if !query.size {
+        return Ok(json(&call.engine.list(&query)?));
+    }
+    let list = blocking("list containers with sizes", move || {
+        Ok(call.engine.list(&query)?)
+    })
+    .await?;
+    Ok(json(&list))
+}
+
+async fn create(mut call: Call) -> Result<Answer, Failure> {
+    let query = CreateQuery::read(&call.query);
+    refuse_foreign_platform(&query.platform)?;
+    let body: ContainerCreateBody = call.document().await?;
+    let created = call.engine.create(query.name.as_deref(), body).await?;
+    Ok(json_with(StatusCode::CREATED, &created))
+}
+
+/// Containers are processes of this kernel and this processor.
+fn refuse_foreign_platform(platform: &str) -> Result<(), Failure> {
+    let own = if cfg!(target_arch = "aarch64") {
+        "linux/arm64"
+    } else {
+        "linux/amd64"
+    };
+    if platform.is_empty() || platform == own || platform == "linux" {
+        return Ok(());
+    }
+    Err(Failure::invalid(format!(
+        "platform {platform} is not supported: this engine runs {own}"
+    )))
+}
+
+async fn inspect(call: Call) -> Result<Answer, Failure> {
+    if !call.query.flag("size") {
+        return Ok(json(&call.engine.inspect(call.name(), false)?));
+    }
+    let container = blocking("inspect a container with sizes", move || {
+        Ok(call.engine.inspect(call.name(), true)?)
+    })
+    .await?;
+    Ok(json(&container))
+}
+
+async fn top(call: Call) -> Result<Answer, Failure> {
+    let ps_args = call
+        .query
+        .non_empty("ps_args")
+        .unwrap_or_else(|| "-ef".to_owned());
+    Ok(json(&call.engine.top(call.name(), &ps_args)?))
+}
+
+async fn logs(call: Call) -> Result<Answer, Failure> {
+    let query = LogsQuery::read(&call.query)?;
+    if !query.stdout && !query.stderr {
+        return Err(Failure::invalid(
+            "Bad parameters: you must choose at least one stream",
+        ));
+    }
+    let log = call.engine.logs(call.name(), &query)?;
+    Ok(typed(
+        StatusCode::OK,
+        hijack::content_type(log.tty, call.version),
+        Body::stream(log),
+    ))
+}
+
+async fn changes(call: Call) -> Result<Answer, Failure> {
+    let changes = blocking("list a container's changes", move || {
+        Ok(call.engine.changes(call.name())?)
+    })
+    .await?;
+    Ok(json(&changes))
+}
+
+async fn export(call: Call) -> Result<Answer, Failure> {
+    let work = written("export a container", LateError::Cut, move |writer| {
+        Ok(call.engine.export(call.name(), writer)?)
+    });
+    Ok(typed(
+        StatusCode::OK,
+        HeaderValue::from_static("application/octet-stream"),
+        work.await?,
+    ))
+}
+
+async fn start(call: Call) -> Result<Answer, Failure> {
+    if call.has_body() {
+        return Err(Failure::invalid(
+            "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24",
+        ));
+    }
+    call.engine.start(call.name()).await?;
+    Ok(empty(NO_CONTENT))
+}
+
+async fn stop(call: Call) -> Result<Answer, Failure> {
+    call.engine
+        .stop(call.name(), &StopQuery::read(&call.query)?)
+        .await?;
+    Ok(empty(NO_CONTENT))
+}
+
+async fn restart(call: Call) -> Result<Answer, Failure> {
+    call.engine
+        .restart(call.name(), &StopQuery::read(&call.query)?)
+        .await?;
+    Ok(empty(NO_CONTENT))
+}
+
+async fn kill(call: Call) -> Result<Answer, Failure> {
+    call.engine
+        .kill(call.name(), call.query.get("signal").unwrap_or_default())
+        .await?;
+    Ok(empty(NO_CONTENT))
+}
+
+async fn pause(call: Call) -> Result<Answer, Failure> {
+    call.engine.pause(call.name()).await?;
+    Ok(empty(NO_CONTENT))
+}
+
+async fn unpause(call: Call) -> Result<Answer, Failure> {
+    call.engine.unpause(call.name()).await?;
+    Ok(empty(NO_CONTENT))
+}
+
+async fn rename(call: Call) -> Result<Answer, Failure> {
+    call.engine
+        .rename(call.name(), call.query.get("name").unwrap_or_default())
+        .await?;
+    Ok(empty(NO_CONTENT))
+}
+
+async fn resize(call: Call) -> Result<Answer, Failure> {
+    call.engine
+        .resize(call.name(), ResizeQuery::read(&call.query)?)
+        .await?;
+    Ok(empty(StatusCode::OK))
+}
+
+async fn remove(call: Call) -> Result<Answer, Failure> {
+    call.engine
+        .remove(call.name(), RemoveQuery::read(&call.query))
+        .await?;
+    Ok(empty(NO_CONTENT))
+}
+
+/// The head of the answer goes out at once: who has read it knows that an exit from now on is not missed.
+async fn wait(call: Call) -> Result<Answer, Failure> {
+    let waiting = call
+        .engine
+        .wait(call.name(), WaitCondition::read(&call.query)?)?;
+    Ok(json_stream(Body::stream(stream::once(async move {
+        line(&waiting.await).map_err(io::Error::other)
+    }))))
+}
+
+async fn attach(call: Call) -> Result<Answer, Failure> {
+    let Attachment { tty, socket } = call
+        .engine
+        .attach(call.name(), &AttachQuery::read(&call.query))
+        .await?;
+    Ok(hijack::answer(
+        call.request,
+        tty,
+        call.version,
+        Process::Attached(socket),
+    ))
+}

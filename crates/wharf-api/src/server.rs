@@ -1,0 +1,233 @@
+//! Listening, connections and their end.
+//!
+//! One task accepts on each listener and owns the tasks of its connections; [`serve`] owns the accepting tasks. When
+//! it is told to stop, accepting ends at once, idle connections end, requests under way get [`GRACE`] to end, and what
+//! is left then (somebody following a log) is cut. Connections handed over to shims are not the engine's and go on.
+//!
+//! Bounds: [`MAX_CONNECTIONS`] for each listener (more wait in the kernel's queue), [`MAX_HEAD`] and [`MAX_HEADERS`]
+//! for a request's head, [`HEAD_TIME`] for it to arrive, which is also how long an idle connection is kept.
+
+use std::future::Future;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use wharf_engine::Engine;
+
+use crate::client::Client;
+use crate::hijack::{self, Afterwards, Served};
+use crate::opening::{self, Opening};
+use crate::routes;
+
+/// Connections of one listener at a time.
+const MAX_CONNECTIONS: usize = 8192;
+
+/// Longest head of a request.
+pub(crate) const MAX_HEAD: usize = 128 * 1024;
+
+/// Most headers of a request.
+pub(crate) const MAX_HEADERS: usize = 100;
+
+/// Longest time a head may take to arrive, as in dockerd.
+const HEAD_TIME: Duration = Duration::from_secs(300);
+
+/// Longest time requests under way are waited for at the end.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Pause after a failed accept, which fails for want of descriptors or memory and would fail again at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A socket to take connections from.
+#[derive(Debug)]
+pub enum Listener {
+    /// A unix socket.
+    Unix(UnixListener),
+    /// A TCP socket.
+    Tcp(TcpListener),
+}
+
+impl Listener {
+    /// Takes a socket over that listens already, from the service manager for instance. Call it inside a tokio runtime.
+    ///
+    /// # Errors
+    /// It is not a listening stream socket of a kind known here.
+    pub fn from_fd(socket: OwnedFd) -> io::Result<Self> {
+        use rustix::net::{AddressFamily, SocketType, sockopt};
+
+        let unusable = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
+        if sockopt::socket_type(&socket)? != SocketType::STREAM
+            || !sockopt::socket_acceptconn(&socket)?
+        {
+            return Err(unusable("not a listening stream socket"));
+        }
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        match sockopt::socket_domain(&socket)? {
+            AddressFamily::UNIX => Ok(Self::Unix(UnixListener::from_std(socket.into())?)),
+            AddressFamily::INET | AddressFamily::INET6 => {
+                Ok(Self::Tcp(TcpListener::from_std(socket.into())?))
+            }
+            _ => Err(unusable("neither a unix nor a TCP socket")),
+        }
+    }
+
+    async fn accept(&self) -> io::Result<Client> {
+        match self {
+            Self::Unix(listener) => Ok(listener.accept().await?.0.into()),
+            Self::Tcp(listener) => Ok(listener.accept().await?.0.into()),
+        }
+    }
+}
+
+impl From<UnixListener> for Listener {
+    fn from(listener: UnixListener) -> Self {
+        Self::Unix(listener)
+    }
+}
+
+impl From<TcpListener> for Listener {
+    fn from(listener: TcpListener) -> Self {
+        Self::Tcp(listener)
+    }
+}
+
+/// Tells tasks that they are to stop.
+#[derive(Clone)]
+struct Stopping(watch::Receiver<bool>);
+
+impl Stopping {
+    /// Returns once they are, or nobody is left to tell them.
+    async fn told(&mut self) {
+        drop(self.0.wait_for(|stop| *stop).await);
+    }
+}
+
+/// Serves the API on `listeners` until `shutdown` completes.
+pub async fn serve(engine: Engine, listeners: Vec<Listener>, shutdown: impl Future<Output = ()>) {
+    let (stop, stopping) = watch::channel(false);
+    let stopping = Stopping(stopping);
+    let mut accepting = JoinSet::new();
+    for listener in listeners {
+        accepting.spawn(accept(engine.clone(), listener, stopping.clone()));
+    }
+    drop(stopping);
+    shutdown.await;
+    stop.send_replace(true);
+    let mut cut = 0;
+    while let Some(left) = accepting.join_next().await {
+        cut += left.unwrap_or_default();
+    }
+    tracing::info!(connections.cut = cut, "the API has stopped");
+}
+
+/// Accepts connections until told to stop; returns how many had to be cut then.
+async fn accept(engine: Engine, listener: Listener, mut stopping: Stopping) -> usize {
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stopping.told() => break,
+            Some(_) = connections.join_next() => {}
+            accepted = async { (Arc::clone(&slots).acquire_owned().await, listener.accept().await) } => match accepted {
+                (Ok(slot), Ok(client)) => {
+                    let serving = connection(engine.clone(), client, stopping.clone());
+                    connections.spawn(async move {
+                        serving.await;
+                        drop(slot);
+                    });
+                }
+                (Ok(_), Err(error)) => {
+                    tracing::warn!(%error, "could not accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+                (Err(_), _) => break,
+            },
+        }
+    }
+    drop(listener);
+    drain(connections).await
+}
+
+async fn drain(mut connections: JoinSet<()>) -> usize {
+    let all_ended = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(GRACE, all_ended).await.is_ok() {
+        return 0;
+    }
+    let left = connections.len();
+    connections.shutdown().await;
+    left
+}
+
+/// Serves one connection to its end.
+async fn connection(engine: Engine, mut client: Client, mut stopping: Stopping) {
+    let opening = tokio::select! {
+        opening = tokio::time::timeout(HEAD_TIME, opening::read(&mut client)) => opening,
+        () = stopping.told() => return,
+    };
+    let client = match opening {
+        Ok(Ok(Opening::Http(read))) if read.is_empty() => return,
+        Ok(Ok(Opening::Http(read))) => client.with_unread(read),
+        Ok(Ok(Opening::Takeover(takeover))) => {
+            let span = tracing::debug_span!("takeover", kind = ?takeover.kind, name = takeover.params.name());
+            tracing::debug!(parent: &span, upgrade = takeover.upgrade, "a connection is taken over");
+            match hijack::serve(&engine, client, *takeover).await {
+                Ok(Served::GivenBack(client)) => client,
+                Ok(Served::Done) => return,
+                Err(error) => {
+                    tracing::debug!(parent: &span, %error, "a connection ended badly");
+                    return;
+                }
+            }
+        }
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a connection ended before its first request");
+            return;
+        }
+        Err(_) => return,
+    };
+    http(engine, client, stopping).await;
+}
+
+/// Serves a connection with hyper, and what comes after if a request takes it over.
+async fn http(engine: Engine, client: Client, mut stopping: Stopping) {
+    let afterwards = Afterwards::default();
+    let service = service_fn(|mut request: Request<Incoming>| {
+        request.extensions_mut().insert(afterwards.clone());
+        let answer = routes::answer(engine.clone(), request);
+        async { Ok::<_, std::convert::Infallible>(answer.await) }
+    });
+    let connection = http1::Builder::new()
+        .half_close(true)
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
+        .serve_connection(TokioIo::new(client.clone()), service)
+        .with_upgrades();
+    tokio::pin!(connection);
+    let served = tokio::select! {
+        served = &mut connection => served,
+        // hyper does not read while it answers, so it would not see that nobody listens until it writes.
+        () = client.hung_up() => return,
+        () = stopping.told() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection ended badly");
+    }
+    if let Some(work) = afterwards.take()
+        && let Err(error) = work.await
+    {
+        tracing::debug!(%error, "a connection taken over ended badly");
+    }
+}
