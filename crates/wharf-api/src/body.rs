@@ -47,6 +47,14 @@ impl Body {
         Self(Content::Stream(pieces.boxed()))
     }
 
+    /// Ends a stream when `gone` completes.
+    pub(crate) fn until(self, gone: impl Future<Output = ()> + Send + 'static) -> Self {
+        match self.0 {
+            Content::Stream(pieces) => Self(Content::Stream(pieces.take_until(gone).boxed())),
+            content => Self(content),
+        }
+    }
+
     #[cfg(test)]
     pub(crate) fn as_full(&self) -> Option<&Bytes> {
         match &self.0 {

@@ -159,7 +159,7 @@ async fn attach(engine: &Engine, mut client: Client, takeover: &Takeover) -> io:
     };
     client.write_all(&head(upgrade, tty, version)).await?;
     socket.write_all(&takeover.early).await?;
-    join(client, Process::Attached(socket)).await?;
+    join(client.clone(), Process::Attached(socket), client.hung_up()).await?;
     Ok(true)
 }
 
@@ -195,12 +195,16 @@ async fn exec_start(engine: &Engine, mut client: Client, takeover: &Takeover) ->
             Err(error) => Process::failed(&error, tty),
         }
     };
-    join(client, process).await?;
+    join(client.clone(), process, client.hung_up()).await?;
     Ok(true)
 }
 
-/// Copies both ways until the process has said all it has to say.
-pub(crate) async fn join<C>(client: C, process: Process) -> io::Result<()>
+/// Copies both ways until the process has said all it has to say, or nobody is there to hear it.
+pub(crate) async fn join<C>(
+    client: C,
+    process: Process,
+    gone: impl Future<Output = ()>,
+) -> io::Result<()>
 where
     C: AsyncRead + AsyncWrite + Unpin,
 {
@@ -229,12 +233,13 @@ where
         .await?;
         to_client.shutdown().await
     };
-    tokio::pin!(input, output);
+    tokio::pin!(input, output, gone);
     let mut input_open = true;
     loop {
         tokio::select! {
             biased;
             result = &mut output => return result,
+            () = &mut gone => return Ok(()),
             result = &mut input, if input_open => {
                 // A process that takes no more input, or a client that sends no more, may have more to say or to hear.
                 if let Err(error) = result {
@@ -246,18 +251,37 @@ where
     }
 }
 
-/// What is to be done with a connection once hyper has let go of it.
-#[derive(Clone, Default)]
-pub(crate) struct Afterwards(Arc<Mutex<Option<BoxFuture<'static, io::Result<()>>>>>);
+/// The connection a request came on, as far as hyper does not have it to itself.
+#[derive(Clone)]
+pub(crate) struct Link {
+    pub(crate) client: Client,
+    /// What is to be done once hyper has let go of the connection.
+    afterwards: Arc<Mutex<Option<Afterwards>>>,
+}
 
-impl Afterwards {
-    fn set(&self, work: BoxFuture<'static, io::Result<()>>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(work);
+type Afterwards = BoxFuture<'static, io::Result<()>>;
+
+impl Link {
+    pub(crate) fn new(client: Client) -> Self {
+        Self {
+            client,
+            afterwards: Arc::default(),
+        }
     }
 
-    /// Takes the work, if there is any.
-    pub(crate) fn take(&self) -> Option<BoxFuture<'static, io::Result<()>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    fn set_afterwards(&self, work: Afterwards) {
+        *self
+            .afterwards
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(work);
+    }
+
+    /// Takes what is to be done afterwards, if there is anything.
+    pub(crate) fn take_afterwards(&self) -> Option<Afterwards> {
+        self.afterwards
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 }
 
@@ -268,8 +292,8 @@ pub(crate) fn answer(
     version: ApiVersion,
     process: Process,
 ) -> Answer {
-    let afterwards = request.extensions().get::<Afterwards>().cloned();
-    let Some(afterwards) = afterwards.filter(|_| request.headers().contains_key(UPGRADE)) else {
+    let link = request.extensions().get::<Link>().cloned();
+    let Some(link) = link.filter(|_| request.headers().contains_key(UPGRADE)) else {
         return answer::typed(
             StatusCode::OK,
             content_type(tty, version),
@@ -277,9 +301,10 @@ pub(crate) fn answer(
         );
     };
     let upgrade = hyper::upgrade::on(&mut request);
-    afterwards.set(Box::pin(async move {
+    let client = link.client.clone();
+    link.set_afterwards(Box::pin(async move {
         let upgraded = upgrade.await.map_err(io::Error::other)?;
-        join(TokioIo::new(upgraded), process).await
+        join(TokioIo::new(upgraded), process, client.hung_up()).await
     }));
     let mut answer = answer::empty(StatusCode::SWITCHING_PROTOCOLS);
     let headers = answer.headers_mut();

@@ -16,6 +16,7 @@ use wharf_wire::query::Query;
 use crate::answer::{Answer, Failure, common_headers, empty, typed};
 use crate::body::Body;
 use crate::call::Call;
+use crate::hijack::Link;
 use crate::router::{self, Found, Route};
 use crate::version::VersionError;
 
@@ -31,6 +32,7 @@ pub(crate) const TABLES: &[&[Route]] = &[
 pub(crate) async fn answer(engine: Engine, request: Request<Incoming>) -> Answer {
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
+    let link = request.extensions().get::<Link>().cloned();
     let mut answer = match dispatch(engine, request).await {
         Ok(answer) => {
             tracing::debug!(%method, path, status = answer.status().as_u16(), "answered");
@@ -47,7 +49,12 @@ pub(crate) async fn answer(engine: Engine, request: Request<Incoming>) -> Answer
         }
     };
     answer.headers_mut().extend(common_headers());
-    answer
+    match link {
+        // hyper does not read while it answers: that nobody listens it would find when it writes, if it ever does.
+        // Work that is not a stream goes on to its end, listened to or not.
+        Some(link) => answer.map(|body| body.until(async move { link.client.hung_up().await })),
+        None => answer,
+    }
 }
 
 async fn dispatch(engine: Engine, request: Request<Incoming>) -> Result<Answer, Failure> {

@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use wharf_engine::Engine;
 
 use crate::client::Client;
-use crate::hijack::{self, Afterwards, Served};
+use crate::hijack::{self, Link, Served};
 use crate::opening::{self, Opening};
 use crate::routes;
 
@@ -198,9 +198,9 @@ async fn connection(engine: Engine, mut client: Client, mut stopping: Stopping) 
 
 /// Serves a connection with hyper, and what comes after if a request takes it over.
 async fn http(engine: Engine, client: Client, mut stopping: Stopping) {
-    let afterwards = Afterwards::default();
+    let link = Link::new(client.clone());
     let service = service_fn(|mut request: Request<Incoming>| {
-        request.extensions_mut().insert(afterwards.clone());
+        request.extensions_mut().insert(link.clone());
         let answer = routes::answer(engine.clone(), request);
         async { Ok::<_, std::convert::Infallible>(answer.await) }
     });
@@ -210,13 +210,11 @@ async fn http(engine: Engine, client: Client, mut stopping: Stopping) {
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(client.clone()), service)
+        .serve_connection(TokioIo::new(client), service)
         .with_upgrades();
     tokio::pin!(connection);
     let served = tokio::select! {
         served = &mut connection => served,
-        // hyper does not read while it answers, so it would not see that nobody listens until it writes.
-        () = client.hung_up() => return,
         () = stopping.told() => {
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -225,7 +223,7 @@ async fn http(engine: Engine, client: Client, mut stopping: Stopping) {
     if let Err(error) = served {
         tracing::debug!(%error, "a connection ended badly");
     }
-    if let Some(work) = afterwards.take()
+    if let Some(work) = link.take_afterwards()
         && let Err(error) = work.await
     {
         tracing::debug!(%error, "a connection taken over ended badly");

@@ -36,7 +36,11 @@ fn joined() -> (
 ) {
     let (near, client) = UnixStream::pair().expect("a pair");
     let (attachment, process) = UnixStream::pair().expect("a pair");
-    let joining = tokio::spawn(join(Client::from(near), Process::Attached(attachment)));
+    let joining = tokio::spawn(join(
+        Client::from(near),
+        Process::Attached(attachment),
+        std::future::pending(),
+    ));
     (client, process, joining)
 }
 
@@ -93,13 +97,29 @@ async fn much_goes_through_both_ways() {
 #[tokio::test]
 async fn a_failed_exec_says_why() {
     let (near, mut client) = UnixStream::pair().expect("a pair");
-    join(
-        Client::from(near),
-        Process::Failed(b"no such program\r\n".to_vec()),
-    )
-    .await
-    .expect("joins");
+    let failed = Process::Failed(b"no such program\r\n".to_vec());
+    join(Client::from(near), failed, std::future::pending())
+        .await
+        .expect("joins");
     let mut text = String::new();
     client.read_to_string(&mut text).await.expect("reads");
     assert_eq!(text, "no such program\r\n");
+}
+
+#[tokio::test]
+async fn a_silent_process_does_not_keep_a_client_that_left() {
+    let (near, client) = UnixStream::pair().expect("a pair");
+    let (attachment, mut process) = UnixStream::pair().expect("a pair");
+    let near = Client::from(near);
+    let joining = tokio::spawn(async move {
+        let gone = near.clone();
+        join(near, Process::Attached(attachment), gone.hung_up()).await
+    });
+    drop(client);
+    joining.await.expect("joins").expect("ends well");
+    let mut rest = Vec::new();
+    process
+        .read_to_end(&mut rest)
+        .await
+        .expect("the process sees the end too");
 }
