@@ -106,13 +106,26 @@ fn head(upgrade: bool, tty: bool, version: ApiVersion) -> Vec<u8> {
         );
     }
     for (name, value) in common_headers() {
-        head.extend_from_slice(name.as_str().as_bytes());
+        title_case(name.as_str(), &mut head);
         head.extend_from_slice(b": ");
         head.extend_from_slice(value.as_bytes());
         head.extend_from_slice(b"\r\n");
     }
     head.extend_from_slice(b"\r\n");
     head
+}
+
+/// Writes a header's name in Docker's case, as hyper is told to write it.
+fn title_case(name: &str, out: &mut Vec<u8>) {
+    let mut first = true;
+    for byte in name.bytes() {
+        out.push(if first {
+            byte.to_ascii_uppercase()
+        } else {
+            byte
+        });
+        first = byte == b'-';
+    }
 }
 
 /// How a takeover went.

@@ -270,6 +270,16 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn foreign_bytes_never_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {
+            let mut request = ATTACH.as_bytes().to_vec();
+            request.extend_from_slice(&bytes);
+            judge(&request);
+            judge(&bytes);
+        }
+    }
+
     #[tokio::test]
     async fn a_head_without_end_is_given_up() {
         let request = format!("{ATTACH}X: {}", "x".repeat(2 * MAX_HEAD));

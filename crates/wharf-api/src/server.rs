@@ -206,6 +206,7 @@ async fn http(engine: Engine, client: Client, mut stopping: Stopping) {
     });
     let connection = http1::Builder::new()
         .half_close(true)
+        .title_case_headers(true)
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(MAX_HEAD)

@@ -8,7 +8,7 @@ fn head_text(upgrade: bool, tty: bool, version: ApiVersion) -> String {
 fn heads_are_as_dockerd_writes_them() {
     let newest = ApiVersion::NEWEST;
     let tail = format!(
-        "api-version: 1.51\r\ndocker-experimental: false\r\nostype: linux\r\nserver: Wharf/{} (linux)\r\n\r\n",
+        "Api-Version: 1.51\r\nDocker-Experimental: false\r\nOstype: linux\r\nServer: Wharf/{} (linux)\r\n\r\n",
         env!("CARGO_PKG_VERSION")
     );
     let upgraded = |kind: &str| {
