@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::process::PlanError;
+
 /// A configuration that cannot be carried out as it stands.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -54,6 +56,14 @@ pub enum ProcessError {
         /// The program as asked for.
         program: String,
         /// `EACCES`, `ENOEXEC`, `EISDIR`…
+        errno: i32,
+    },
+    /// The kernel would not execute what was found: a foreign format, a missing interpreter.
+    #[error("exec {program}: {}", errno_text(*.errno))]
+    Exec {
+        /// The file.
+        program: String,
+        /// `ENOEXEC`, `ENOENT`…
         errno: i32,
     },
     /// The working directory cannot be entered.
@@ -112,13 +122,24 @@ impl ProcessError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::NotFoundInPath { .. } | Self::NotFound { .. } => 127,
-            Self::NotExecutable { errno, .. } if *errno == Errno::NOENT.raw_os_error() => 127,
-            Self::NotExecutable { .. } => 126,
+            Self::Exec { errno, .. } if *errno == Errno::NOENT.raw_os_error() => 127,
+            Self::NotExecutable { .. } | Self::Exec { .. } => 126,
             Self::Cwd { errno, .. } if *errno == Errno::NOENT.raw_os_error() => 127,
             Self::Cwd { .. } => 126,
             _ => 125,
         }
     }
+}
+
+/// A step of the caller's side that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{step}")]
+pub struct IoError {
+    /// The step.
+    pub step: String,
+    /// Why.
+    #[source]
+    pub source: io::Error,
 }
 
 /// Why `create` failed. Nothing is left behind.
@@ -138,17 +159,29 @@ pub enum CreateError {
     #[error("cannot compile linux.seccomp")]
     Seccomp(#[source] wharf_seccomp::CompileError),
     /// Something the caller's side of the start needs.
-    #[error("{step}")]
-    Io {
-        /// The step.
-        step: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] IoError),
     /// The child.
     #[error(transparent)]
     Process(#[from] ProcessError),
+}
+
+impl From<PlanError> for CreateError {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::Spec(error) => Self::Spec(error),
+            PlanError::Seccomp(error) => Self::Seccomp(error),
+        }
+    }
+}
+
+impl From<PlanError> for ExecError {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::Spec(error) => Self::Spec(error),
+            PlanError::Seccomp(error) => Self::Seccomp(error),
+        }
+    }
 }
 
 /// Why `start` failed. The process is gone.
@@ -177,14 +210,8 @@ pub enum ExecError {
     #[error("cannot join the container's cgroup")]
     Cgroup(#[source] wharf_cgroup::CgroupError),
     /// Something the caller's side needs.
-    #[error("{step}")]
-    Io {
-        /// The step.
-        step: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] IoError),
     /// The child.
     #[error(transparent)]
     Process(#[from] ProcessError),

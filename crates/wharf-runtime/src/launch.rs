@@ -1,14 +1,25 @@
 //! Making a container's first process.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::process::Pid;
 use wharf_cgroup::{Cgroup, Hierarchies};
-use wharf_oci::runtime::Spec;
+use wharf_oci::runtime::{Hooks, Linux, NamespaceKind, Resources, Seccomp, Spec, State, Status};
 use wharf_seccomp::Program;
+use wharf_sys::process::{CloneOptions, Cloned};
 
-use crate::error::{CreateError, StartError};
+use crate::channel;
+use crate::child::{self, Birth, Waits};
+use crate::detour::Detour;
+use crate::error::{CreateError, IoError, ProcessError, SpecError, StartError};
+use crate::gate::Fifo;
+use crate::hooks;
+use crate::namespaces::Namespaces;
+use crate::newborn::{self, Newborn, Progress};
+use crate::prepare::{self, Prepared};
+use crate::process::ProcessPlan;
+use crate::rootfs::Builder;
 
 /// Everything a container is made from.
 #[derive(Debug)]
@@ -105,11 +116,11 @@ impl<'a> Launch<'a> {
 /// A container whose process is set up and waits.
 #[derive(Debug)]
 pub struct Created {
-    pid: Pid,
-    pidfd: OwnedFd,
-    terminal: Option<OwnedFd>,
+    newborn: Newborn,
     cgroup: Cgroup,
-    warnings: Vec<String>,
+    filter: Option<Seccomp>,
+    hooks: Hooks,
+    state: State,
 }
 
 /// A process that runs its program.
@@ -138,19 +149,18 @@ impl Created {
     /// Id of the process in the caller's namespace.
     #[must_use]
     pub fn pid(&self) -> Pid {
-        self.pid
+        self.newborn.pid
     }
 
     /// Descriptor of the process.
     #[must_use]
     pub fn pidfd(&self) -> BorrowedFd<'_> {
-        use std::os::fd::AsFd;
-        self.pidfd.as_fd()
+        self.newborn.pidfd.as_fd()
     }
 
     /// Takes the master of its terminal.
     pub fn take_terminal(&mut self) -> Option<OwnedFd> {
-        self.terminal.take()
+        self.newborn.terminal.take()
     }
 
     /// Its cgroup.
@@ -162,27 +172,270 @@ impl Created {
     /// What could not be done exactly as asked.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
-        &self.warnings
+        &self.newborn.warnings
     }
 
-    /// Lets the process go on; returns once `execve` has succeeded or failed.
+    /// Lets the process go on; returns once `execve` has succeeded or failed. Only for
+    /// [`Gate::Caller`]; a process behind a FIFO is started with [`crate::open_gate`].
     pub fn start(self) -> Result<Started, StartError> {
-        Err(StartError::Io(std::io::ErrorKind::Unsupported.into()))
+        let Self {
+            mut newborn,
+            cgroup,
+            filter,
+            hooks,
+            state,
+        } = self;
+        let went = newborn
+            .go()
+            .and_then(|()| newborn.next(stays, filter.as_ref(), &state));
+        if let Err(error) = went {
+            let error = newborn.abandon(error);
+            remove_cgroup(&cgroup, &mut newborn.warnings);
+            return Err(error.into());
+        }
+        Ok(started(newborn, cgroup, &hooks, &state))
     }
 }
 
 /// Makes the container: everything but `execve`.
 pub fn create(launch: Launch<'_>) -> Result<Created, CreateError> {
-    let _ = launch.spec;
-    Err(CreateError::Spec(crate::error::SpecError::Unsupported(
-        "create",
-    )))
+    bear(launch, true)
 }
 
 /// Makes the container and starts it, without the round trip that waiting in between costs.
 pub fn run(launch: Launch<'_>) -> Result<Started, CreateError> {
-    let _ = launch.spec;
-    Err(CreateError::Spec(crate::error::SpecError::Unsupported(
-        "run",
-    )))
+    let Created {
+        newborn,
+        cgroup,
+        hooks,
+        state,
+        ..
+    } = bear(launch, false)?;
+    Ok(started(newborn, cgroup, &hooks, &state))
+}
+
+fn started(mut newborn: Newborn, cgroup: Cgroup, hooks: &Hooks, state: &State) -> Started {
+    if !hooks.poststart.is_empty() {
+        let pid = Some(newborn.pid.as_raw_pid());
+        let state = State {
+            pid,
+            status: Status::Running,
+            ..state.clone()
+        };
+        newborn
+            .warnings
+            .extend(hooks::run_all(&hooks.poststart, "poststart", &state));
+    }
+    let Newborn {
+        pid,
+        pidfd,
+        terminal,
+        warnings,
+        ..
+    } = newborn;
+    Started {
+        running: Running {
+            pid,
+            pidfd,
+            terminal,
+            warnings,
+        },
+        cgroup,
+    }
+}
+
+/// Makes the child and goes with it until it waits, or runs.
+fn bear(launch: Launch<'_>, wait: bool) -> Result<Created, CreateError> {
+    let mut warnings = Vec::new();
+    let spec = launch.spec;
+    let process = spec.process.as_ref().ok_or(SpecError::Missing("process"))?;
+    let linux = spec.linux.as_ref().ok_or(SpecError::Missing("linux"))?;
+    if linux.intel_rdt.is_some() {
+        return Err(SpecError::Unsupported("linux.intelRdt").into());
+    }
+    let plan = ProcessPlan::parse(
+        process,
+        spec,
+        launch.seccomp,
+        launch.preserve_fds,
+        &mut warnings,
+    )?;
+    let namespaces = Namespaces::open(spec, launch.network)?;
+    let prepared = Prepared::open(spec, launch.bundle, launch.root, &namespaces)?;
+    let waits = match launch.gate {
+        _ if !wait => Waits::No,
+        Gate::Caller => Waits::ForCaller,
+        Gate::Fifo(path) => Waits::ForReader(Fifo::open(&path).map_err(|source| {
+            CreateError::Io(IoError {
+                step: format!("open {}", path.display()),
+                source,
+            })
+        })?),
+    };
+    let cgroup = make_cgroup(launch.id, linux, launch.hierarchies, &mut warnings)?;
+    let hooks = spec.hooks.clone().unwrap_or_default();
+    let state = state(launch.id, spec, launch.bundle);
+    let born = clone(Clone {
+        birth: Birth {
+            id: launch.id,
+            builder: Builder {
+                spec,
+                linux,
+                prepared: &prepared,
+                namespaces: &namespaces,
+                cgroup: &cgroup,
+                hierarchies: launch.hierarchies,
+            },
+            process: plan,
+            stdio: launch.stdio,
+            state: state.clone(),
+            waits,
+            new_keyring: launch.new_keyring,
+            pivot: launch.pivot,
+        },
+        hooks: &hooks,
+        warnings,
+    });
+    match born {
+        Ok(newborn) => Ok(Created {
+            newborn,
+            cgroup,
+            filter: linux.seccomp.clone(),
+            hooks,
+            state,
+        }),
+        Err(error) => {
+            remove_cgroup(&cgroup, &mut Vec::new());
+            Err(error)
+        }
+    }
+}
+
+struct Clone<'a> {
+    birth: Birth<'a>,
+    hooks: &'a Hooks,
+    warnings: Vec<String>,
+}
+
+fn clone(clone: Clone<'_>) -> Result<Newborn, CreateError> {
+    let Clone {
+        birth,
+        hooks,
+        warnings,
+    } = clone;
+    let io = |step: &'static str| {
+        move |source| {
+            CreateError::Io(IoError {
+                step: step.to_owned(),
+                source,
+            })
+        }
+    };
+    let (linux, namespaces) = (birth.builder.linux, birth.builder.namespaces);
+    let joiner = birth.builder.cgroup.joiner().map_err(CreateError::Cgroup)?;
+    let (caller, child) = channel::pair().map_err(io("connect to the container's process"))?;
+    let mut detour = Detour::take(linux, namespaces)?;
+    // What joins a user namespace makes its other namespaces from inside of it.
+    let new = (!namespaces.joins(NamespaceKind::User)).then(|| child::cloned_with(namespaces));
+    let cloned = wharf_sys::process::clone_process(&CloneOptions {
+        namespaces: new,
+        cgroup: birth.builder.cgroup.v2_dir(),
+        sibling: false,
+    });
+    if let Ok(Cloned::Child) = cloned {
+        drop(caller);
+        child::live(birth, &joiner, child);
+    }
+    detour.back()?;
+    drop(child);
+    let (pid, pidfd) = match cloned.map_err(io("clone the container's process"))? {
+        Cloned::Parent { pid, pidfd } => (pid, pidfd),
+        Cloned::Child => unreachable!("the child never returns"),
+    };
+    let mut newborn = Newborn::new(pid, pidfd, caller, warnings);
+    raise(&mut newborn, &birth, hooks).map_err(|error| match error {
+        CreateError::Process(error) => newborn.abandon(error).into(),
+        error => {
+            // The child dies with its connection; what is told is the first error.
+            newborn.abandon(ProcessError::Refused(String::new()));
+            error
+        }
+    })?;
+    Ok(newborn)
+}
+
+/// Does the caller's part until the child waits or runs.
+fn raise(newborn: &mut Newborn, birth: &Birth<'_>, hooks: &Hooks) -> Result<(), CreateError> {
+    let Builder {
+        linux, namespaces, ..
+    } = birth.builder;
+    let process = &birth.process;
+    let adopt = |pid, warnings: &mut Vec<String>| {
+        newborn::adjust(pid, process.limits(), process.oom_score_adj(), warnings)
+    };
+    if namespaces.is_new(NamespaceKind::User) {
+        prepare::write_maps(newborn.pid, &linux.uid_mappings, &linux.gid_mappings)?;
+        adopt(newborn.pid, &mut newborn.warnings)?;
+        newborn.go()?;
+    }
+    loop {
+        match newborn.next(adopt, linux.seccomp.as_ref(), &birth.state)? {
+            Progress::Namespaces => {
+                let pid = Some(newborn.pid.as_raw_pid());
+                let state = State {
+                    pid,
+                    ..birth.state.clone()
+                };
+                hooks::run(&hooks.prestart, "prestart", &state)?;
+                hooks::run(&hooks.create_runtime, "createRuntime", &state)?;
+                newborn.go()?;
+            }
+            Progress::Ready => return Ok(()),
+            Progress::Runs if matches!(birth.waits, Waits::No) => return Ok(()),
+            Progress::Runs => return Err(ProcessError::Died(String::new()).into()),
+        }
+    }
+}
+
+/// A process that does not change.
+fn stays(_: Pid, _: &mut Vec<String>) -> Result<(), ProcessError> {
+    Ok(())
+}
+
+fn make_cgroup(
+    id: &str,
+    linux: &Linux,
+    hierarchies: &Hierarchies,
+    warnings: &mut Vec<String>,
+) -> Result<Cgroup, CreateError> {
+    let none = Resources::default();
+    let resources = linux.resources.as_ref().unwrap_or(&none);
+    let mut plan =
+        wharf_cgroup::plan(resources, &hierarchies.target()).map_err(CreateError::Limits)?;
+    warnings.append(&mut plan.warnings);
+    let path = match linux.cgroups_path.as_deref() {
+        Some(path) if !path.is_empty() => path,
+        _ => id,
+    };
+    Cgroup::create(hierarchies, Path::new(path), &plan).map_err(CreateError::Cgroup)
+}
+
+/// Removes the cgroup of a container that failed. What is left then is empty, and taken over by
+/// the next container of that name; the failure itself is what has to be told.
+fn remove_cgroup(cgroup: &Cgroup, warnings: &mut Vec<String>) {
+    if let Err(error) = cgroup.remove() {
+        warnings.push(error.to_string());
+    }
+}
+
+/// The state document of a container being made.
+fn state(id: &str, spec: &Spec, bundle: &Path) -> State {
+    State {
+        oci_version: wharf_oci::runtime::VERSION.to_owned(),
+        id: id.to_owned(),
+        status: Status::Creating,
+        pid: None,
+        bundle: bundle.to_owned(),
+        annotations: spec.annotations.clone(),
+    }
 }

@@ -18,10 +18,30 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod attributes;
+mod capabilities;
+mod channel;
+mod child;
+mod detour;
 mod error;
 mod exec;
+mod gate;
+mod hooks;
+mod labels;
 mod launch;
+mod listener;
+mod lookup;
+mod loopback;
+mod mounts;
+mod namespaces;
+mod newborn;
+mod prepare;
+mod process;
+mod reap;
+mod rlimits;
+mod rootfs;
 
-pub use error::{CreateError, ExecError, ProcessError, SpecError, StartError};
+pub use error::{CreateError, ExecError, IoError, ProcessError, SpecError, StartError};
 pub use exec::{Exec, exec};
+pub use gate::open_gate;
 pub use launch::{Created, Gate, Launch, RootSource, Running, Started, Stdio, create, run};

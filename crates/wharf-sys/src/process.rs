@@ -218,15 +218,15 @@ pub fn close_on_exec_from(first: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives the process a new session keyring called `name`.
+/// Gives the process a new session keyring, called `name` if it has one.
 ///
 /// # Errors
 /// ENOSYS without keyrings, EDQUOT when the user has too many keys.
-pub fn join_session_keyring(name: &CStr) -> io::Result<()> {
+pub fn join_session_keyring(name: Option<&CStr>) -> io::Result<()> {
     const KEYCTL_JOIN_SESSION_KEYRING: libc::c_ulong = 1;
-    // SAFETY: an operation number and a NUL-terminated name.
-    let result =
-        unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) };
+    let name = name.map_or(std::ptr::null(), CStr::as_ptr);
+    // SAFETY: an operation number and a NUL-terminated name, or null for none.
+    let result = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name) };
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -245,11 +245,9 @@ pub fn set_personality(domain: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Arguments of sched_setattr(2), version 0 of the structure.
-#[derive(Debug, Clone, Copy, Default)]
-#[repr(C)]
+/// Arguments of sched_setattr(2).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SchedulerAttributes {
-    size: u32,
     /// Policy (`SCHED_OTHER` 0, `FIFO` 1, `RR` 2, `BATCH` 3, `ISO` 4, `IDLE` 5, `DEADLINE` 6).
     pub policy: u32,
     /// `SCHED_FLAG_…`.
@@ -271,12 +269,30 @@ pub struct SchedulerAttributes {
 /// # Errors
 /// EINVAL for attributes that do not fit the policy, EPERM, EBUSY.
 pub fn set_scheduler(attributes: SchedulerAttributes) -> io::Result<()> {
-    let attributes = SchedulerAttributes {
-        size: u32::try_from(size_of::<SchedulerAttributes>()).map_err(io::Error::other)?,
-        ..attributes
+    /// Version 0 of the kernel's structure: the size comes first.
+    #[repr(C)]
+    struct Versioned {
+        size: u32,
+        policy: u32,
+        flags: u64,
+        nice: i32,
+        priority: u32,
+        runtime: u64,
+        deadline: u64,
+        period: u64,
+    }
+    let versioned = Versioned {
+        size: u32::try_from(size_of::<Versioned>()).map_err(io::Error::other)?,
+        policy: attributes.policy,
+        flags: attributes.flags,
+        nice: attributes.nice,
+        priority: attributes.priority,
+        runtime: attributes.runtime,
+        deadline: attributes.deadline,
+        period: attributes.period,
     };
     // SAFETY: a structure of the size it names, only read.
-    let result = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
+    let result = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const versioned, 0) };
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
