@@ -68,6 +68,11 @@ impl Client {
         }
     }
 
+    /// Returns once there is something to read.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        either!(self.socket, stream => stream.readable().await)
+    }
+
     /// Returns the socket for another process to use. It is this connection: what one writes comes after what the
     /// other has written.
     pub(crate) fn duplicate(&self) -> io::Result<OwnedFd> {

@@ -51,6 +51,8 @@ pub(crate) struct Takeover {
 
 /// Reads the beginning of a connection.
 pub(crate) async fn read(client: &mut Client) -> io::Result<Opening> {
+    // Connections that wait for their first request shall cost nothing.
+    client.readable().await?;
     let mut buffer = BytesMut::with_capacity(8 * 1024);
     loop {
         match judge(&buffer) {

@@ -2,10 +2,11 @@
 
 use http::StatusCode;
 use http::header::HeaderValue;
+use serde_json::Value;
 use wharf_engine::{Engine, ImportRequest};
 use wharf_wire::{ImageCreateQuery, ImageListQuery, ImageRemoveQuery, ImageSummary, Progress};
 
-use crate::answer::{Answer, Failure, empty, json, json_stream, line, typed};
+use crate::answer::{self, Answer, Failure, empty, json_stream, line, typed};
 use crate::body::{Body, BodyWriter, LateError, written};
 use crate::call::{Call, blocking};
 use crate::router::{Route, route};
@@ -26,6 +27,9 @@ pub(super) const ROUTES: &[Route] = &[
 /// The size had a second name before this version.
 const ONE_SIZE: ApiVersion = ApiVersion::new(1, 44);
 
+/// An image's configuration had all members of a container's before this version.
+const OWN_CONFIG: ApiVersion = ApiVersion::new(1, 50);
+
 /// Images without a name were listed as `<none>` before this version.
 const NO_NONE: ApiVersion = ApiVersion::new(1, 43);
 
@@ -34,7 +38,7 @@ async fn list(call: Call) -> Result<Answer, Failure> {
     for image in &mut images {
         as_of(image, call.version);
     }
-    Ok(json(&images))
+    Ok(answer::json(&images))
 }
 
 /// Writes an image as clients of a version know it.
@@ -54,7 +58,34 @@ async fn inspect(call: Call) -> Result<Answer, Failure> {
     if call.version < ONE_SIZE {
         image.virtual_size = image.size;
     }
-    Ok(json(&image))
+    if call.version >= OWN_CONFIG {
+        return Ok(answer::json(&image));
+    }
+    let mut document = serde_json::to_value(&image).unwrap_or_default();
+    add_container_settings(&mut document);
+    Ok(answer::json(&document))
+}
+
+/// Adds what an image's configuration had when it was a container's configuration, all of it at zero.
+fn add_container_settings(image: &mut Value) {
+    let Some(config) = image.get_mut("Config").and_then(Value::as_object_mut) else {
+        return;
+    };
+    let texts = ["Hostname", "Domainname", "User", "Image", "WorkingDir"];
+    let flags = [
+        "AttachStdin",
+        "AttachStdout",
+        "AttachStderr",
+        "Tty",
+        "OpenStdin",
+        "StdinOnce",
+    ];
+    let lists = ["Env", "Cmd", "Volumes", "Entrypoint", "OnBuild", "Labels"];
+    let zeros = texts.into_iter().zip(std::iter::repeat(Value::from("")));
+    let zeros = zeros.chain(flags.into_iter().zip(std::iter::repeat(Value::from(false))));
+    for (name, zero) in zeros.chain(lists.into_iter().zip(std::iter::repeat(Value::Null))) {
+        config.entry(name).or_insert(zero);
+    }
 }
 
 async fn history(call: Call) -> Result<Answer, Failure> {
@@ -63,7 +94,7 @@ async fn history(call: Call) -> Result<Answer, Failure> {
         Ok(call.engine.image_history(call.name())?)
     })
     .await?;
-    Ok(json(&history))
+    Ok(answer::json(&history))
 }
 
 async fn tag(call: Call) -> Result<Answer, Failure> {
@@ -82,7 +113,7 @@ async fn remove(call: Call) -> Result<Answer, Failure> {
         Ok(call.engine.image_remove(call.name(), query)?)
     })
     .await?;
-    Ok(json(&removed))
+    Ok(answer::json(&removed))
 }
 
 async fn save_many(call: Call) -> Result<Answer, Failure> {
@@ -182,7 +213,21 @@ fn tell(writer: &BodyWriter, progress: &Progress) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn older_clients_see_a_containers_settings_in_an_image() {
+        let mut image = json!({"Id": "x", "Config": {"Cmd": ["sh"], "User": "me"}});
+        add_container_settings(&mut image);
+        let expected = json!({"Id": "x", "Config": {
+            "Cmd": ["sh"], "User": "me", "Hostname": "", "Domainname": "", "Image": "", "WorkingDir": "",
+            "AttachStdin": false, "AttachStdout": false, "AttachStderr": false, "Tty": false, "OpenStdin": false,
+            "StdinOnce": false, "Env": null, "Volumes": null, "Entrypoint": null, "OnBuild": null, "Labels": null,
+        }});
+        assert_eq!(image, expected);
+    }
 
     #[test]
     fn older_clients_see_images_as_they_were() {
