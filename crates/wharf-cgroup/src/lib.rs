@@ -1,6 +1,6 @@
 //! Control groups, v1 and v2: a pure plan of writes, and the directories they are written to.
 //!
-//! One container's group goes through three steps. [`plan`] turns the limits of the OCI
+//! One container's group goes through three steps. [`plan()`] turns the limits of the OCI
 //! configuration into a list of file writes (and, on v2, a device program) without touching the
 //! kernel, so that what cannot be represented is an error before anything exists.
 //! [`Cgroup::create`] makes the directories and writes the plan. Then the process gets in: on v2 by
@@ -22,16 +22,17 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod files;
 mod group;
 mod hierarchies;
 mod oom;
 mod plan;
 mod stats;
 
-pub use group::{Cgroup, CgroupError, Joiner};
+pub use group::{Cgroup, CgroupError, Joiner, Operation};
 pub use hierarchies::{DetectError, Hierarchies, Hierarchy};
 pub use oom::OomWatch;
-pub use plan::{Current, Plan, PlanError, Target, Write, plan};
+pub use plan::{Current, DeviceProgram, Failure, Plan, PlanError, Target, UNIFIED, Write, plan};
 pub use stats::{
-    BlkioEntry, BlkioStats, CpuStats, HugetlbStats, MemoryStats, PidsStats, Stats, StatsError,
+    BlkioEntry, BlkioOperation, BlkioStats, CpuStats, HugetlbStats, MemoryStats, PidsStats, Stats,
 };

@@ -1,7 +1,19 @@
 //! What a group uses.
 
+mod v1;
+mod v2;
+
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs;
+use std::path::Path;
+
+use rustix::io::Errno;
+
+use crate::files;
+use crate::group::CgroupError;
+
+pub(crate) use v1::read as read_v1;
+pub(crate) use v2::read as read_v2;
 
 /// Use of all resources. Times are nanoseconds, sizes bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -74,15 +86,47 @@ pub struct BlkioStats {
     pub serviced: Vec<BlkioEntry>,
 }
 
+/// What was done to a block device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BlkioOperation {
+    /// Reading.
+    Read,
+    /// Writing.
+    Write,
+    /// Any, waited for (v1 only).
+    Sync,
+    /// Any, not waited for (v1 only).
+    Async,
+    /// Giving space back.
+    Discard,
+    /// All of them (v1 only).
+    Total,
+}
+
+impl BlkioOperation {
+    /// The kernel's word on v1: `Read`, `Write` and so on.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "Read",
+            Self::Write => "Write",
+            Self::Sync => "Sync",
+            Self::Async => "Async",
+            Self::Discard => "Discard",
+            Self::Total => "Total",
+        }
+    }
+}
+
 /// A number for one device and operation.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlkioEntry {
     /// Major number.
     pub major: u64,
     /// Minor number.
     pub minor: u64,
-    /// `Read`, `Write`, `Sync`, `Async`, `Discard`, `Total` (v1), lower case on v2 as Docker has it.
-    pub operation: String,
+    /// The operation.
+    pub operation: BlkioOperation,
     /// The number.
     pub value: u64,
 }
@@ -98,23 +142,60 @@ pub struct HugetlbStats {
     pub failcnt: u64,
 }
 
-/// Why the numbers could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum StatsError {
-    /// A file could not be read.
-    #[error("cannot read {path}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the kernel said.
-        source: std::io::Error,
-    },
-    /// A file did not hold what it should.
-    #[error("{path} holds {text:?}, not a number")]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// What was there.
-        text: String,
-    },
+/// Numbers of `key value` lines; a line that is none is passed over, since kernels add lines.
+fn key_values(text: &str) -> impl Iterator<Item = (&str, u64)> {
+    text.lines().filter_map(|line| {
+        let (key, value) = line.split_once(' ')?;
+        Some((key, value.trim().parse().ok()?))
+    })
 }
+
+/// Reads a file that not every kernel or machine has.
+fn optional(path: &Path) -> Result<Option<String>, CgroupError> {
+    match files::read(path) {
+        Err(error) if error.raw_os_error() == Some(Errno::NOENT.raw_os_error()) => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+fn optional_number(path: &Path) -> Result<Option<u64>, CgroupError> {
+    optional(path)?
+        .map(|text| {
+            let number = text.trim_end();
+            number.parse().map_err(|_| CgroupError::parse(path, number))
+        })
+        .transpose()
+}
+
+/// A limit that may be missing or `max`.
+fn optional_limit(path: &Path) -> Result<Option<u64>, CgroupError> {
+    match files::read_limit(path) {
+        Err(error) if error.raw_os_error() == Some(Errno::NOENT.raw_os_error()) => Ok(None),
+        result => result,
+    }
+}
+
+fn pids(dir: &Path) -> Result<PidsStats, CgroupError> {
+    Ok(PidsStats {
+        current: optional_number(&dir.join("pids.current"))?.unwrap_or(0),
+        limit: optional_limit(&dir.join("pids.max"))?,
+    })
+}
+
+/// Sizes of huge pages, from the names of the files.
+fn hugepage_sizes(dir: &Path, suffix: &str) -> Result<Vec<String>, CgroupError> {
+    let failed = |source| CgroupError::read(dir, source);
+    let mut sizes = Vec::new();
+    for entry in fs::read_dir(dir).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        let size = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("hugetlb.")?.strip_suffix(suffix))
+            .filter(|size| !size.contains('.'));
+        sizes.extend(size.map(str::to_owned));
+    }
+    Ok(sizes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+//! Making a group.
+//!
+//! On v1 the directories are made one hierarchy after the other; a new cpuset is empty and takes
+//! no process until it has processors and memory nodes, which are its parent's. On v2 controllers
+//! reach a group when every group above it hands them down, which is done on the way where it was
+//! not done before.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use rustix::io::Errno;
+
+use super::{Cgroup, CgroupError, Directory, Operation, Unified, is, write_value};
+use crate::files;
+use crate::hierarchies::{Hierarchies, Hierarchy};
+use crate::plan::Plan;
+
+impl Cgroup {
+    /// Makes the group `path` (from the hierarchies' mount points; relative is the same) and
+    /// writes `plan`. A group that exists is taken over when no process is in it, else
+    /// [`CgroupError::InUse`]. What was made is removed again when a step fails.
+    pub fn create(
+        hierarchies: &Hierarchies,
+        path: &Path,
+        plan: &Plan,
+    ) -> Result<Self, CgroupError> {
+        let mut group = Self {
+            path: path.to_owned(),
+            legacy: Vec::new(),
+            unified: None,
+        };
+        let made = group
+            .make(hierarchies, plan)
+            .and_then(|()| group.apply(plan));
+        match made {
+            Ok(()) => Ok(group),
+            Err(error) => {
+                group.remove_if_empty();
+                Err(error)
+            }
+        }
+    }
+
+    fn make(&mut self, hierarchies: &Hierarchies, plan: &Plan) -> Result<(), CgroupError> {
+        let directory = |hierarchy: &Hierarchy, path: &Path| Directory {
+            path: hierarchy.dir(path),
+            hierarchy: hierarchy.clone(),
+        };
+        let unified = match hierarchies {
+            Hierarchies::V1 {
+                legacy, unified, ..
+            } => {
+                for hierarchy in legacy {
+                    self.legacy.push(directory(hierarchy, &self.path));
+                    let directory = &self.legacy[self.legacy.len() - 1];
+                    make_directory(directory)?;
+                    if hierarchy.has("cpuset") {
+                        inherit_cpuset(&directory.path, &hierarchy.mount)?;
+                    }
+                }
+                unified.as_ref().filter(|_| plan.uses_unified())
+            }
+            Hierarchies::V2 { unified } => Some(unified),
+        };
+        if let Some(hierarchy) = unified {
+            let directory = directory(hierarchy, &self.path);
+            make_directory(&directory)?;
+            let unified = self.unified.insert(Unified::open(directory)?);
+            hand_down(&unified.directory, plan)?;
+        }
+        Ok(())
+    }
+}
+
+impl Hierarchies {
+    /// Moves the processes of the mounted root group into a group `init` below it, when that root
+    /// is a container's or a virtual machine's part of the tree and not the tree's own root, which
+    /// alone may hold processes and hand controllers down. Does nothing when this process is
+    /// elsewhere: then the root is not ours to arrange. Returns whether it moved any.
+    pub fn vacate_root(&self) -> Result<bool, CgroupError> {
+        let Self::V2 { unified } = self else {
+            return Ok(false);
+        };
+        let root = &unified.mount;
+        // The true root has no type.
+        if !root.join("cgroup.type").exists() {
+            return Ok(false);
+        }
+        let own = files::read(Path::new("/proc/self/cgroup"))?;
+        if !own.lines().any(|line| line == "0::/") {
+            return Ok(false);
+        }
+        let init = root.join("init");
+        match fs::create_dir(&init) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(CgroupError::io(Operation::Create, &init, error));
+            }
+            _ => {}
+        }
+        let target = init.join("cgroup.procs");
+        for pid in files::read(&root.join("cgroup.procs"))?.lines() {
+            match files::write(&target, pid) {
+                Err(error) if is(&error, Errno::SRCH) => {}
+                result => {
+                    result.map_err(|source| super::refused(&target, pid, source))?;
+                }
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Makes a directory and those above it. One that exists must be empty of processes.
+fn make_directory(directory: &Directory) -> Result<(), CgroupError> {
+    let path = &directory.path;
+    match fs::create_dir(path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let mut pids = Vec::new();
+            super::collect_pids(path, &mut pids)?;
+            if pids.is_empty() {
+                Ok(())
+            } else {
+                Err(CgroupError::InUse { path: path.clone() })
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(path)
+            .map_err(|source| CgroupError::io(Operation::Create, path, source)),
+        Err(error) => Err(CgroupError::io(Operation::Create, path, error)),
+    }
+}
+
+/// Gives a new v1 cpuset, and those above it that have none, the processors and memory nodes of
+/// its parent. What is above the mount point is not ours and has them.
+fn inherit_cpuset(path: &Path, mount: &Path) -> Result<(), CgroupError> {
+    for name in ["cpuset.cpus", "cpuset.mems"] {
+        inherit(path, mount, name)?;
+    }
+    Ok(())
+}
+
+/// Returns the list that `path` has in the end.
+fn inherit(path: &Path, mount: &Path, name: &str) -> Result<String, CgroupError> {
+    let file = path.join(name);
+    let list = files::read(&file)?;
+    match path.parent() {
+        Some(parent) if list.trim_end().is_empty() && path != mount => {
+            let list = inherit(parent, mount, name)?;
+            write_value(&file, list.trim_end())?;
+            Ok(list)
+        }
+        _ => Ok(list),
+    }
+}
+
+/// Makes the controllers that `plan` needs available to a v2 group, and all others that can be, so
+/// that the group can be measured and updated later.
+fn hand_down(directory: &Directory, plan: &Plan) -> Result<(), CgroupError> {
+    let Directory { hierarchy, path } = directory;
+    let available = controllers(path)?;
+    if hierarchy
+        .controllers
+        .iter()
+        .all(|one| available.contains(one))
+    {
+        return Ok(());
+    }
+    let mut above: Vec<&Path> = path
+        .ancestors()
+        .skip(1)
+        .take_while(|one| one.starts_with(&hierarchy.mount))
+        .collect();
+    above.reverse();
+    for dir in above {
+        let file = dir.join("cgroup.subtree_control");
+        let handed = files::read(&file)?;
+        for controller in controllers(dir)? {
+            if handed.split_ascii_whitespace().all(|one| one != controller) {
+                // One at a time: a controller that cannot be had (realtime processes forbid cpu,
+                // for one) must not take the others along. Whether it is missed shows below.
+                if let Err(error) = files::write(&file, &format!("+{controller}"))
+                    && is(&error, Errno::NOENT)
+                {
+                    return Err(super::refused(&file, &controller, error));
+                }
+            }
+        }
+    }
+    let available = controllers(path)?;
+    let missing = plan
+        .writes
+        .iter()
+        .map(|write| write.controller)
+        .find(|&needed| hierarchy.has(needed) && available.iter().all(|one| one != needed));
+    match missing {
+        Some(controller) => Err(CgroupError::NotDelegated {
+            controller: controller.to_owned(),
+            path: path.clone(),
+        }),
+        None => Ok(()),
+    }
+}
+
+fn controllers(dir: &Path) -> Result<Vec<String>, CgroupError> {
+    let text = files::read(&dir.join("cgroup.controllers"))?;
+    Ok(text.split_ascii_whitespace().map(str::to_owned).collect())
+}
