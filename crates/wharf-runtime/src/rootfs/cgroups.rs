@@ -45,6 +45,10 @@ impl Builder<'_> {
                     place(tmpfs.as_fd(), Path::new(name), mount.as_fd())?;
                     links(tmpfs.as_fd(), name, &hierarchy.controllers)?;
                 }
+                // Beside v1 the container need not have a group in the unified hierarchy.
+                let unified = unified
+                    .as_ref()
+                    .filter(|_| self.group_directory("").is_some());
                 if let Some(unified) = unified {
                     let mount = self.hierarchy(plan, "cgroup2", &Vec::new(), "")?;
                     let name = unified.mount.file_name().unwrap_or_default();
