@@ -295,9 +295,8 @@ impl Cgroup {
                 }
             }
         }
-        match postponed.pop() {
-            Some((path, write)) => write_value(&path, &write.value)?,
-            None => {}
+        for (path, write) in postponed {
+            write_value(&path, &write.value)?;
         }
         match (&plan.devices, &self.unified) {
             (Some(program), Some(unified)) => unified.filter_devices(program),

@@ -339,16 +339,12 @@ fn check(resources: &Resources, target: &Target) -> Result<(), PlanError> {
     }
     if let Some(cpu) = &resources.cpu {
         // The kernel clamps silently, and a limit that is not the asked one is none.
-        let range = "2 to 262144";
-        match set_u64(cpu.shares) {
-            Some(shares @ (..2 | 262_145..)) => {
-                return Err(PlanError::OutOfRange {
-                    key: "cpu.shares",
-                    value: i64::try_from(shares).unwrap_or(i64::MAX),
-                    range,
-                });
-            }
-            Some(2..=262_144) | None => {}
+        if let Some(shares @ (..2 | 262_145..)) = set_u64(cpu.shares) {
+            return Err(PlanError::OutOfRange {
+                key: "cpu.shares",
+                value: i64::try_from(shares).unwrap_or(i64::MAX),
+                range: "2 to 262144",
+            });
         }
         if let Some(idle @ (..0 | 2..)) = cpu.idle {
             return Err(PlanError::OutOfRange {

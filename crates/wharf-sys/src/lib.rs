@@ -5,6 +5,7 @@
 //! about, no raw descriptor or process id kept.
 
 pub mod allocator;
+pub mod bpf;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;

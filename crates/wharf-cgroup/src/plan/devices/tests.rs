@@ -43,7 +43,7 @@ fn run(program: &DeviceProgram, kind: Kind, major: u32, minor: u32, asked: u8) -
             0x77 => registers[destination] >>= operand,
             0xb7 => registers[destination] = operand.into(),
             0x15 if registers[destination] == u64::from(operand) => at += offset,
-            0x56 if registers[destination] as u32 != operand => at += offset,
+            0x56 if registers[destination] & 0xffff_ffff != u64::from(operand) => at += offset,
             0x15 | 0x56 => {}
             0x95 => return registers[0] == 1,
             other => panic!("operation {other:#x}"),
