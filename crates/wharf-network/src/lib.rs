@@ -22,11 +22,23 @@
 #![forbid(unsafe_code)]
 
 mod addresses;
+mod bridge;
+mod firewall;
+mod foreign;
+mod namespace;
+mod netlink;
 mod network;
+mod nftables;
+mod pool;
 mod ports;
+mod reservations;
 mod resolver;
+mod route;
 mod sandbox;
+mod watch;
 
+pub use namespace::NamespaceError;
+pub use netlink::Refusal;
 pub use network::{
     Aftermath, BridgeConfig, BridgeNetwork, Existing, NetworkError, OpenError, Warning,
 };

@@ -2,11 +2,22 @@
 
 use std::net::Ipv4Addr;
 use std::os::fd::BorrowedFd;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::Ipv4Net;
 
+use crate::bridge::Bridge;
+use crate::firewall::Firewall;
+use crate::foreign;
+use crate::namespace::{NamespaceError, enter, on_own_thread};
+use crate::netlink::{Refusal, Socket};
+use crate::pool::Pool;
 use crate::ports::{PortRequest, PublishError, PublishedPort};
-use crate::sandbox::{Sandbox, SandboxError};
+use crate::reservations::Reservations;
+use crate::route;
+use crate::sandbox::{INSIDE, Plan, Sandbox, SandboxError, Workshop};
+use crate::watch::{Watch, WatchError};
 
 /// What the bridge network is to be.
 #[derive(Debug, Clone)]
@@ -74,73 +85,268 @@ pub enum OpenError {
         "could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network"
     )]
     NoSubnet,
+    /// No interface can have this name.
+    #[error("invalid bridge name {name:?}")]
+    BadName {
+        /// The name.
+        name: String,
+    },
+    /// No bridge with containers can have this address.
+    #[error("invalid bridge address {address}: a host address and a prefix of 8 to 30 are needed")]
+    BadAddress {
+        /// The address.
+        address: Ipv4Net,
+    },
+    /// The name is that of another kind of interface.
+    #[error("interface {name} is not a bridge")]
+    NotABridge {
+        /// The name.
+        name: String,
+    },
+    /// Another engine that runs uses the bridge.
+    #[error("bridge {name} is used by another engine (process {pid})")]
+    InUse {
+        /// The bridge.
+        name: String,
+        /// The other engine's process.
+        pid: u32,
+    },
+    /// The kernel refused something about interfaces, routes or rules.
+    #[error("cannot {operation}")]
+    Kernel {
+        /// What was asked for.
+        operation: &'static str,
+        /// The refusal.
+        #[source]
+        source: Refusal,
+    },
+    /// A kernel setting could not be read or written.
+    #[error("cannot use the kernel setting {path}")]
+    Setting {
+        /// The setting's file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// What sandboxes need is not there.
+    #[error(transparent)]
+    Sandbox {
+        /// Why.
+        source: SandboxError,
+    },
+    /// A thread could not be started.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
 }
 
 /// Why a change of the network failed.
 #[derive(Debug, thiserror::Error)]
-pub enum NetworkError {}
+pub enum NetworkError {
+    /// The kernel refused it.
+    #[error("cannot {operation}")]
+    Kernel {
+        /// What was asked for.
+        operation: &'static str,
+        /// The refusal.
+        #[source]
+        source: Refusal,
+    },
+    /// The container's namespace could not be worked in.
+    #[error(transparent)]
+    Namespace(#[from] NamespaceError),
+}
 
 /// An open bridge network. Dropping it stops its threads and closes its pool, and leaves bridge and
 /// table as they are.
+///
+/// Its threads and sockets belong to the network namespace of the thread that opened it, which is
+/// the host's; all calls come from threads that are there.
 #[derive(Debug)]
-pub struct BridgeNetwork {}
+pub struct BridgeNetwork {
+    name: String,
+    plan: Arc<Plan>,
+    pool: Pool<Sandbox>,
+    firewall: Arc<Mutex<Firewall>>,
+    reservations: Mutex<Reservations>,
+    watch: Mutex<Option<Watch>>,
+    warnings: Vec<Warning>,
+}
 
 impl BridgeNetwork {
     /// Creates or repairs the bridge, loads the table, and starts filling the pool.
     pub fn open(config: BridgeConfig, existing: Existing<'_>) -> Result<Self, OpenError> {
-        todo!("{config:?} {existing:?}")
+        let mut warnings = Vec::new();
+        let mut socket = Socket::route().map_err(refused("speak to the kernel"))?;
+        let bridge = Bridge::prepare(&mut socket, &config, &mut warnings)?;
+        let mut reservations = Reservations::of_host();
+        for port in existing.ports {
+            if !reservations.keep(port) {
+                warnings.push(Warning::PortTaken { port: *port });
+            }
+        }
+        let mut firewall = Firewall::load(&config.name, bridge.address, existing.ports)
+            .map_err(refused("load the firewall rules"))?;
+        foreign::accept_bridge(&mut firewall)
+            .map_err(refused("have other forward chains accept containers"))?;
+        let firewall = Arc::new(Mutex::new(firewall));
+        let watch = Watch::start(Arc::clone(&firewall)).map_err(|error| match error {
+            WatchError::Listen(source) => refused("watch the firewall rules")(source),
+            WatchError::Thread(source) => OpenError::Thread(source),
+        })?;
+        let plan = Plan::new(bridge.address, bridge.mtu, bridge.index, existing.addresses);
+        let plan = Arc::new(plan);
+        Ok(Self {
+            pool: open_pool(config.pool, &plan).map_err(OpenError::Thread)?,
+            name: config.name,
+            plan,
+            firewall,
+            reservations: Mutex::new(reservations),
+            watch: Mutex::new(Some(watch)),
+            warnings,
+        })
     }
 
     /// The bridge's interface name.
     pub fn bridge(&self) -> &str {
-        todo!()
+        &self.name
     }
 
     /// The bridge's address and prefix: the containers' gateway. To be recorded and given as
     /// [`BridgeConfig::address`] at the next opening.
     pub fn address(&self) -> Ipv4Net {
-        todo!()
+        self.plan.gateway
     }
 
     /// The MTU of bridge and sandboxes.
     pub fn mtu(&self) -> u32 {
-        todo!()
+        self.plan.mtu
     }
 
     /// What opening found worth telling.
     pub fn warnings(&self) -> &[Warning] {
-        todo!()
+        &self.warnings
     }
 
     /// A sandbox from the pool, or one made now.
     pub fn take(&self) -> Result<Sandbox, SandboxError> {
-        todo!()
+        match self.pool.take() {
+            Some(ready) => Ok(ready),
+            None => on_own_thread(|| Workshop::on_this_thread()?.make(&self.plan)),
+        }
     }
 
     /// Gives an address back once its container has gone. It is handed out again last of all.
     pub fn release(&self, address: Ipv4Addr) {
-        todo!("{address}")
+        if !self.plan.addresses().release(address) {
+            tracing::warn!(%address, "an address was given back that nobody had");
+        }
     }
 
     /// Sees that a running container of a former engine is still attached to the bridge, and
     /// attaches it again if the bridge had been deleted meanwhile. Its address was given in
     /// [`Existing::addresses`]; `netns` is its network namespace.
     pub fn adopt(&self, netns: BorrowedFd<'_>) -> Result<(), NetworkError> {
-        todo!("{netns:?}")
+        let kernel = |operation| move |source| NetworkError::Kernel { operation, source };
+        let inside = on_own_thread(|| {
+            enter(netns)?;
+            let mut socket =
+                Socket::route().map_err(kernel("look into the container's network"))?;
+            route::link_by_name(&mut socket, INSIDE)
+                .map_err(kernel("look into the container's network"))
+        })?;
+        // A container may have renamed or removed its interface: that is its own affair.
+        let Some(peer) = inside.and_then(|link| link.peer) else {
+            return Ok(());
+        };
+        let mut socket = Socket::route().map_err(kernel("speak to the kernel"))?;
+        let bridge = self.plan.bridge.load(Ordering::Relaxed);
+        match route::link_by_index(&mut socket, peer).map_err(kernel("look up an interface"))? {
+            Some(link) if link.kind == "veth" && link.master != Some(bridge) => socket
+                .request(&[route::set_master(peer, bridge)])
+                .map_err(kernel("attach a container's interface to the bridge")),
+            _ => Ok(()),
+        }
     }
 
     /// Publishes all of these ports or none.
     pub fn publish(&self, requests: &[PortRequest]) -> Result<Vec<PublishedPort>, PublishError> {
-        todo!("{requests:?}")
+        let mut reservations = lock(&self.reservations);
+        let mut ports = Vec::with_capacity(requests.len());
+        let undo = |reservations: &mut Reservations, ports: &[PublishedPort]| {
+            ports.iter().for_each(|port| reservations.release(port));
+        };
+        for request in requests {
+            match reservations.reserve(request) {
+                Ok(port) => ports.push(port),
+                Err(error) => {
+                    undo(&mut reservations, &ports);
+                    return Err(error);
+                }
+            }
+        }
+        if let Err(source) = lock(&self.firewall).add(&ports) {
+            undo(&mut reservations, &ports);
+            return Err(PublishError::Kernel { source });
+        }
+        Ok(ports)
     }
 
     /// Takes published ports back; those not published are passed over.
     pub fn unpublish(&self, ports: &[PublishedPort]) -> Result<(), NetworkError> {
-        todo!("{ports:?}")
+        let mut reservations = lock(&self.reservations);
+        let removed = lock(&self.firewall).remove(ports);
+        // Kept until now: nobody gets the host's port while its packets still go elsewhere.
+        ports.iter().for_each(|port| reservations.release(port));
+        removed.map_err(|source| NetworkError::Kernel {
+            operation: "unpublish ports",
+            source,
+        })
     }
 
-    /// Stops the threads, closes the pool, and removes bridge and table if asked to.
+    /// Stops the threads, closes the pool, and removes bridge and table if asked to. All of it is
+    /// tried; the first failure is returned.
     pub fn close(&self, aftermath: Aftermath) -> Result<(), NetworkError> {
-        todo!("{aftermath:?}")
+        drop(lock(&self.watch).take());
+        self.pool.close();
+        if aftermath == Aftermath::Keep {
+            return Ok(());
+        }
+        let kernel = |operation| move |source| NetworkError::Kernel { operation, source };
+        let mut firewall = lock(&self.firewall);
+        let withdrawn = foreign::withdraw(&mut firewall)
+            .map_err(kernel("take our rules out of other forward chains"));
+        let deleted = firewall
+            .delete()
+            .map_err(kernel("delete the firewall rules"));
+        let bridge = self.plan.bridge.load(Ordering::Relaxed);
+        let removed = Socket::route()
+            .and_then(|mut socket| socket.request(&[route::delete(bridge)]))
+            .map_err(kernel("delete the bridge"));
+        withdrawn.and(deleted).and(removed)
     }
+}
+
+fn refused(operation: &'static str) -> impl Fn(Refusal) -> OpenError {
+    move |source| OpenError::Kernel { operation, source }
+}
+
+/// Nothing done under these locks leaves its subject half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn open_pool(size: usize, plan: &Arc<Plan>) -> std::io::Result<Pool<Sandbox>> {
+    let plan = Arc::clone(plan);
+    Pool::open("wharf-sandbox", size, move || {
+        let mut workshop = Workshop::on_this_thread()
+            .inspect_err(|error| tracing::error!(%error, "no sandboxes are kept ready"))
+            .ok()?;
+        Some(move || {
+            workshop
+                .make(&plan)
+                .inspect_err(|error| tracing::warn!(%error, "a sandbox was not made ready"))
+                .ok()
+        })
+    })
 }

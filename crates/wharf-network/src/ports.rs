@@ -117,6 +117,13 @@ pub enum PublishError {
     /// The ephemeral range, or the range given, has no free port.
     #[error("all ports are allocated")]
     Exhausted,
+    /// The kernel refused the rule.
+    #[error("cannot add the ports to the firewall rules")]
+    Kernel {
+        /// The refusal.
+        #[source]
+        source: crate::netlink::Refusal,
+    },
 }
 
 /// An error number in Go's words, which Docker's messages end with.

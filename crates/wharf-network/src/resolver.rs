@@ -60,6 +60,14 @@ impl Resolver {
         Ok(host)
     }
 
+    /// The same, where not knowing is no reason to stop.
+    pub(crate) fn of_host_or_none() -> Self {
+        Self::of_host().unwrap_or_else(|error| {
+            tracing::warn!(%error, "the host's resolver settings cannot be read");
+            Self::default()
+        })
+    }
+
     /// What a container on a host with these settings uses, given the options of its own.
     pub fn for_container(&self, own: &Self) -> Self {
         let nameservers = if own.nameservers.is_empty() {

@@ -1,11 +1,30 @@
 //! Sandboxes: network namespaces made ready before they are needed.
 
+use std::fmt;
 use std::net::Ipv4Addr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ipnet::Ipv4Net;
+use rustix::io::Errno;
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use crate::addresses::Addresses;
+use crate::namespace::{self, MakeError, Maker, NamespaceError};
+use crate::netlink::{Refusal, Socket};
+use crate::pool::Pool;
+use crate::route::{self, VethEnd};
+
+/// The name of a container's interface.
+pub(crate) const INSIDE: &str = "eth0";
+
+/// How many random interface names are tried.
+const NAME_ATTEMPTS: usize = 8;
 
 /// A ready network namespace on the bridge: loopback and `eth0` are up, address and default route
-/// are set, IPv6 is off, `net.ipv4.ip_unprivileged_port_start` is 0 and `net.ipv4.ping_group_range`
-/// is everybody, as Docker has them in a container.
+/// are set, `eth0` has no IPv6, `net.ipv4.ip_unprivileged_port_start` is 0 and
+/// `net.ipv4.ping_group_range` is everybody, as Docker has them in a container.
 ///
 /// The namespace lives while `netns`, a copy of it or a process in it does. Whoever drops a sandbox
 /// without handing it to a container also gives `address` back, by
@@ -28,28 +47,20 @@ pub struct Sandbox {
     pub interface: &'static str,
 }
 
-/// Ready network namespaces with nothing but a loopback interface, for `--network none`.
-#[derive(Debug)]
-pub struct IsolatedPool {}
-
-impl IsolatedPool {
-    /// Starts keeping `size` namespaces ready; 0 makes each when it is asked for.
-    pub fn open(size: usize) -> Result<Self, SandboxError> {
-        todo!("{size}")
-    }
-
-    /// A namespace from the pool, or one made now.
-    pub fn take(&self) -> Result<OwnedFd, SandboxError> {
-        todo!()
-    }
-}
-
 /// A hardware address; prints as `02:42:ac:11:00:02`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MacAddress(pub [u8; 6]);
 
-impl std::fmt::Display for MacAddress {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl MacAddress {
+    /// A random one that no manufacturer gives out, with the prefix people know from Docker.
+    pub(crate) fn random() -> Result<Self, SandboxError> {
+        let [a, b, c, d] = random()?;
+        Ok(Self([0x02, 0x42, a, b, c, d]))
+    }
+}
+
+impl fmt::Display for MacAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d, e, g] = self.0;
         write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
     }
@@ -62,6 +73,188 @@ pub enum SandboxError {
     #[error("no available IPv4 addresses on network {subnet}")]
     NoAddress {
         /// The network's subnet.
-        subnet: ipnet::Ipv4Net,
+        subnet: Ipv4Net,
     },
+    /// No namespace.
+    #[error(transparent)]
+    Namespace(#[from] NamespaceError),
+    /// No interface pair.
+    #[error("cannot attach a container's interface to the bridge")]
+    Attach(#[source] Refusal),
+    /// No address, route or loopback.
+    #[error("cannot set up a container's interface")]
+    SetUp(#[source] Refusal),
+    /// No random bytes.
+    #[error("cannot get random bytes: {0}")]
+    Random(Errno),
+}
+
+impl From<MakeError> for SandboxError {
+    fn from(error: MakeError) -> Self {
+        match error {
+            MakeError::Namespace(error) => Self::Namespace(error),
+            MakeError::Refusal(refusal) => Self::SetUp(refusal),
+        }
+    }
+}
+
+/// What all sandboxes of a bridge have in common.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The bridge's address and prefix.
+    pub(crate) gateway: Ipv4Net,
+    pub(crate) mtu: u32,
+    /// The bridge's interface index: another one when the bridge was deleted and made again.
+    pub(crate) bridge: AtomicU32,
+    addresses: Mutex<Addresses>,
+}
+
+impl Plan {
+    pub(crate) fn new(gateway: Ipv4Net, mtu: u32, bridge: u32, in_use: &[Ipv4Addr]) -> Self {
+        let mut addresses = Addresses::new(gateway, gateway.addr());
+        for address in in_use {
+            addresses.reserve(*address);
+        }
+        Self {
+            gateway,
+            mtu,
+            bridge: AtomicU32::new(bridge),
+            addresses: Mutex::new(addresses),
+        }
+    }
+
+    pub(crate) fn addresses(&self) -> MutexGuard<'_, Addresses> {
+        // An address is taken or not; a panic elsewhere cannot leave it half taken.
+        self.addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes sandboxes, on a thread of this crate.
+#[derive(Debug)]
+pub(crate) struct Workshop {
+    maker: Maker,
+    host: Socket,
+}
+
+impl Workshop {
+    /// For the calling thread and the network namespace it is in.
+    pub(crate) fn on_this_thread() -> Result<Self, SandboxError> {
+        let host = Socket::route().map_err(SandboxError::Attach)?;
+        Ok(Self {
+            maker: Maker::on_this_thread()?,
+            host,
+        })
+    }
+
+    /// A complete sandbox.
+    pub(crate) fn make(&mut self, plan: &Plan) -> Result<Sandbox, SandboxError> {
+        let address = plan.addresses().take();
+        let address = address.ok_or(SandboxError::NoAddress {
+            subnet: plan.gateway.trunc(),
+        })?;
+        let made = self.make_with(plan, address);
+        if made.is_err() {
+            plan.addresses().release(address);
+        }
+        made
+    }
+
+    fn make_with(&mut self, plan: &Plan, address: Ipv4Addr) -> Result<Sandbox, SandboxError> {
+        let mut made = self.maker.make()?;
+        let mac = MacAddress::random()?;
+        let host_interface = self.attach(plan, mac, &made.netns)?;
+        let prefix = plan.gateway.prefix_len();
+        let gateway = plan.gateway.addr();
+        let inside = route::link_by_name(&mut made.socket, INSIDE).map_err(SandboxError::SetUp)?;
+        let inside = inside.ok_or(SandboxError::SetUp(Refusal::Malformed))?.index;
+        let with_prefix = Ipv4Net::new_assert(address, prefix);
+        let set_up = [
+            route::set_up(route::LOOPBACK),
+            route::set_up(inside),
+            route::add_address(inside, with_prefix),
+            route::add_default_route(gateway),
+        ];
+        made.socket.request(&set_up).map_err(SandboxError::SetUp)?;
+        let netns = made.netns;
+        Ok(Sandbox {
+            netns,
+            address,
+            prefix,
+            gateway,
+            mac,
+            host_interface,
+            interface: INSIDE,
+        })
+    }
+
+    /// Makes the veth pair between bridge and namespace; returns the name of the host's end.
+    fn attach(
+        &mut self,
+        plan: &Plan,
+        mac: MacAddress,
+        netns: &OwnedFd,
+    ) -> Result<String, SandboxError> {
+        let bridge = plan.bridge.load(Ordering::Relaxed);
+        for _ in 0..NAME_ATTEMPTS {
+            let name = format!("veth{:08x}", u32::from_ne_bytes(random()?));
+            let here = VethEnd {
+                name: &name,
+                mac: MacAddress::random()?,
+            };
+            let there = VethEnd { name: INSIDE, mac };
+            let pair = route::create_veth(&here, bridge, &there, netns.as_fd(), plan.mtu);
+            match self.host.request(&[pair, route::set_hairpin(&name)]) {
+                Ok(()) => return Ok(name),
+                Err(refusal) if refusal.errno() == Some(Errno::EXIST) => {}
+                Err(refusal) => return Err(SandboxError::Attach(refusal)),
+            }
+        }
+        Err(SandboxError::Attach(Refusal::Restless))
+    }
+}
+
+fn random() -> Result<[u8; 4], SandboxError> {
+    let mut bytes = [0; 4];
+    // So few bytes come whole or not at all.
+    rustix::io::retry_on_intr(|| getrandom(&mut bytes, GetRandomFlags::empty()))
+        .map_err(SandboxError::Random)?;
+    Ok(bytes)
+}
+
+/// Ready network namespaces with nothing but a loopback interface, for `--network none`.
+#[derive(Debug)]
+pub struct IsolatedPool {
+    pool: Pool<OwnedFd>,
+}
+
+impl IsolatedPool {
+    /// Starts keeping `size` namespaces ready; 0 makes each when it is asked for.
+    pub fn open(size: usize) -> Result<Self, SandboxError> {
+        let pool = Pool::open("wharf-isolated", size, || {
+            let maker = Maker::on_this_thread()
+                .inspect_err(|error| tracing::error!(%error, "no namespaces are kept ready"))
+                .ok()?;
+            Some(move || {
+                namespace::make_isolated(&maker)
+                    .inspect_err(|error| tracing::warn!(%error, "a namespace was not made ready"))
+                    .ok()
+            })
+        });
+        Ok(Self {
+            pool: pool.map_err(NamespaceError::Thread)?,
+        })
+    }
+
+    /// A namespace from the pool, or one made now.
+    pub fn take(&self) -> Result<OwnedFd, SandboxError> {
+        if let Some(ready) = self.pool.take() {
+            return Ok(ready);
+        }
+        namespace::on_own_thread(|| {
+            let maker = Maker::on_this_thread()?;
+            Ok(namespace::make_isolated(&maker)?)
+        })
+    }
 }
