@@ -7,7 +7,7 @@
 //! map published_anywhere { type inet_proto . inet_service : ipv4_addr . inet_service }
 //! chain publish {
 //!     dnat ip to meta l4proto . ip daddr . th dport map @published
-//!     dnat ip to meta l4proto . th dport map @published_anywhere
+//!     meta nfproto ipv4 dnat ip to meta l4proto . th dport map @published_anywhere
 //! }
 //! chain guard { type filter hook prerouting priority raw
 //!     iifname != "lo" ip daddr 127.0.0.0/8 drop

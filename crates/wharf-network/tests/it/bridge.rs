@@ -5,7 +5,7 @@ use wharf_network::{Aftermath, BridgeConfig, BridgeNetwork, Existing, OpenError,
 use crate::lab::{attempt, host, json, neighbour, network, run};
 
 fn open(config: BridgeConfig) -> Result<BridgeNetwork, OpenError> {
-    BridgeNetwork::open(BridgeConfig { pool: 1, ..config }, Existing::default())
+    BridgeNetwork::open(BridgeConfig { pool: 0, ..config }, Existing::default())
 }
 
 fn addresses() -> Vec<String> {
@@ -106,7 +106,7 @@ fn engines_with_bridges_of_their_own_live_side_by_side() {
 #[test]
 fn impossible_bridges_are_refused() {
     host(|| {
-        run("ip link add dummy0 type dummy");
+        run("ip link add dummy0 type veth peer name dummy1");
         run("ip route add unreachable 172.16.0.0/12");
         run("ip route add unreachable 192.168.0.0/16");
         let error = |config| open(config).unwrap_err().to_string();

@@ -34,7 +34,7 @@ fn table_is_as_documented() {
 
 	chain publish {
 		dnat ip to meta l4proto . ip daddr . th dport map @published
-		dnat ip to meta l4proto . th dport map @published_anywhere
+		meta nfproto ipv4 dnat ip to meta l4proto . th dport map @published_anywhere
 	}
 
 	chain guard {
@@ -142,15 +142,19 @@ fn ours(family: &str, table: &str, chain: &str) -> usize {
 }
 
 const DROPPING: &str =
-    "table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; } }";
+    "table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop;
+}
+}";
 const REJECTING: &str = "table inet firewalld { chain filter_FORWARD { type filter hook forward priority 10; policy accept
     ct state established accept
     counter reject with icmpx admin-prohibited
-} }";
+}
+}";
 const HARMLESS: &str =
     "table ip other { chain forward { type filter hook forward priority 0; policy accept
     ip saddr 198.51.100.1 drop
-} }";
+}
+}";
 
 #[test]
 fn forward_chains_that_drop_are_told_of_the_bridge() {
@@ -198,7 +202,7 @@ fn forward_chains_that_drop_are_told_of_the_bridge() {
 fn forward_policy_that_turns_to_drop_later_is_noticed() {
     host(|| {
         let _network = network();
-        nft("table ip filter { chain FORWARD { type filter hook forward priority 0; } }");
+        nft("table ip filter { chain FORWARD { type filter hook forward priority 0;\n }\n}");
         run("nft chain ip filter FORWARD { policy drop; }");
         until("the chain is told", || ours("ip", "filter", "FORWARD") == 2);
         let rules = json("nft -j list chain ip filter FORWARD");
@@ -217,20 +221,16 @@ fn iptables_lists_and_keeps_our_rules() {
     host(|| {
         run("iptables-nft -P FORWARD DROP");
         let _network = network();
-        let listed = run("iptables-nft -S FORWARD");
-        assert!(
-            listed.contains("-A FORWARD -i wharf0 -j ACCEPT"),
-            "{listed}"
-        );
-        assert!(
-            listed.contains("-A FORWARD -o wharf0 -j ACCEPT"),
-            "{listed}"
-        );
+        let ours = "\
+            -P FORWARD DROP\n\
+            -A FORWARD -i wharf0 -m comment --comment \"wharf: containers on wharf0\" -j ACCEPT\n\
+            -A FORWARD -o wharf0 -m comment --comment \"wharf: containers on wharf0\" -j ACCEPT\n";
+        assert_eq!(run("iptables-nft -S FORWARD"), ours);
         run("iptables-nft -A FORWARD -s 198.51.100.7 -j DROP");
         let listed = run("iptables-nft -S FORWARD");
-        assert!(
-            listed.contains("-A FORWARD -o wharf0 -j ACCEPT"),
-            "{listed}"
+        assert_eq!(
+            listed,
+            format!("{ours}-A FORWARD -s 198.51.100.7/32 -j DROP\n")
         );
     });
 }

@@ -23,6 +23,8 @@ pub(crate) fn host<T: Send>(test: impl FnOnce() -> T + Send) -> T {
         wharf_sys::netlink::enter_new_network_namespace()
             .expect("these tests need root, to make network namespaces");
         run("ip link set lo up");
+        // A new namespace has what the machine's first one has now.
+        std::fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
         test()
     })
 }
@@ -101,16 +103,28 @@ pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
-/// A bridge network with a small pool.
+/// How many interfaces the bridge has.
+pub(crate) fn ports_of_the_bridge() -> usize {
+    json("ip -j link show master wharf0")
+        .as_array()
+        .unwrap()
+        .len()
+}
+
+/// A bridge network with a small pool, that is full.
 pub(crate) fn network() -> BridgeNetwork {
-    BridgeNetwork::open(
-        BridgeConfig {
-            pool: 2,
-            ..BridgeConfig::default()
-        },
-        Existing::default(),
-    )
-    .unwrap()
+    let others = if attempt("ip link show wharf0").0 {
+        ports_of_the_bridge()
+    } else {
+        0
+    };
+    let config = BridgeConfig {
+        pool: 2,
+        ..BridgeConfig::default()
+    };
+    let network = BridgeNetwork::open(config, Existing::default()).unwrap();
+    until("the pool is full", || ports_of_the_bridge() >= others + 2);
+    network
 }
 
 /// A machine on the host's other side: a namespace connected by `eth0` on both ends, the host being
