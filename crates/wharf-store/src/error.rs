@@ -3,9 +3,11 @@
 use std::io;
 use std::path::PathBuf;
 
-use wharf_types::Digest;
+use wharf_types::{Digest, ReferenceError};
 
 use crate::SnapshotId;
+use crate::extract::ExtractError;
+use crate::tar::TarError;
 
 /// A file operation inside the store that failed.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +25,18 @@ pub struct PathError {
 /// The store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// Another process has it open.
+    #[error("the store {} is in use by another engine", .0.display())]
+    InUse(PathBuf),
+    /// Overlay was asked for and is not to be had here.
+    #[error("the kernel or the file system of {} has no overlay", path.display())]
+    NoOverlay {
+        /// The store's directory.
+        path: PathBuf,
+        /// What the kernel says.
+        #[source]
+        source: io::Error,
+    },
     /// A file operation failed.
     #[error(transparent)]
     Path(#[from] PathError),
@@ -34,6 +48,23 @@ pub enum ImageError {
     /// The store has no such image.
     #[error("no such image: {0}")]
     NotFound(Digest),
+    /// A blob of the image is not there.
+    #[error("image {image} lacks its blob {blob}")]
+    MissingBlob {
+        /// The image.
+        image: Digest,
+        /// The blob.
+        blob: Digest,
+    },
+    /// A document of the image cannot be understood.
+    #[error("image {image} has an invalid configuration")]
+    Document {
+        /// The image.
+        image: Digest,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
     /// A file operation failed.
     #[error(transparent)]
     Path(#[from] PathError),
@@ -42,9 +73,113 @@ pub enum ImageError {
 /// An archive cannot be taken in.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
+    /// The stream cannot be read.
+    #[error("read the archive")]
+    Read(#[source] io::Error),
+    /// A compressed stream is damaged.
+    #[error("decompress the archive")]
+    Decompress(#[source] io::Error),
+    /// The archive itself is no tar, or damaged.
+    #[error(transparent)]
+    Archive(#[from] TarError),
+    /// A layer cannot be unpacked.
+    #[error("unpack a layer")]
+    Extract(#[from] ExtractError),
+    /// There is neither an OCI layout nor a `manifest.json` in it.
+    #[error("no image in the archive: it has neither index.json nor manifest.json")]
+    NoImage,
+    /// A name in it goes out of the archive.
+    #[error("invalid name in the archive: {0:?}")]
+    Name(String),
+    /// A file that is referred to is not there.
+    #[error("the archive lacks {0}")]
+    Missing(String),
+    /// A file's content is not what its name or a descriptor says.
+    #[error("{name} has the digest {actual}, not {expected}")]
+    Digest {
+        /// The file.
+        name: String,
+        /// What is claimed.
+        expected: Digest,
+        /// What is so.
+        actual: Digest,
+    },
+    /// A layer's content is not what the configuration says.
+    #[error("layer {index} has the diff id {actual}, the configuration says {expected}")]
+    DiffId {
+        /// Which layer, from 0.
+        index: usize,
+        /// What the configuration says.
+        expected: Digest,
+        /// What is so.
+        actual: Digest,
+    },
+    /// A document cannot be read as JSON.
+    #[error("{name} is not what it should be")]
+    Json {
+        /// The document.
+        name: String,
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A document contradicts the format.
+    #[error("{name} {reason}")]
+    Document {
+        /// The document.
+        name: String,
+        /// How.
+        reason: DocumentRefusal,
+    },
+    /// The image is for other machines.
+    #[error("the image is for {found}, this machine runs {host}")]
+    Platform {
+        /// What the archive has, as `os/architecture`.
+        found: String,
+        /// What is needed.
+        host: String,
+    },
+    /// A name of an image is not one.
+    #[error("image name {name:?}")]
+    Reference {
+        /// The name.
+        name: String,
+        /// Why not.
+        #[source]
+        source: ReferenceError,
+    },
     /// A file operation failed.
     #[error(transparent)]
     Path(#[from] PathError),
+}
+
+/// How a document of an archive contradicts its format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DocumentRefusal {
+    /// It is larger than any honest one.
+    #[error("is too large")]
+    TooLarge,
+    /// It could be read as a manifest and as an index (CVE-2021-41190).
+    #[error("is a manifest and an index at once")]
+    Ambiguous,
+    /// Manifest and configuration disagree on how many layers there are.
+    #[error("does not have as many layers as the configuration")]
+    LayerCount,
+    /// It has more layers than the kernel can stack.
+    #[error("has more layers than can be stacked")]
+    TooManyLayers,
+    /// It is of a kind that holds no image.
+    #[error("is not an image")]
+    NotAnImage,
+    /// Indexes within indexes, beyond reason or in a circle.
+    #[error("is nested too deeply")]
+    TooDeep,
+    /// A digest in it is malformed or of an unknown algorithm.
+    #[error("names an invalid digest")]
+    Digest,
+    /// A descriptor gives another size than its content has.
+    #[error("is not of the size its descriptor says")]
+    Size,
 }
 
 /// Images cannot be written out.
@@ -56,6 +191,9 @@ pub enum SaveError {
     /// A file operation failed.
     #[error(transparent)]
     Path(#[from] PathError),
+    /// The other side does not take the archive.
+    #[error("write the archive")]
+    Write(#[source] io::Error),
 }
 
 /// A snapshot cannot be made, mounted or removed.
@@ -67,6 +205,24 @@ pub enum SnapshotError {
     /// There is none of this id.
     #[error("no such snapshot: {0}")]
     NotFound(SnapshotId),
+    /// A layer it stands on is not there.
+    #[error("snapshot {0} lacks a layer of its image")]
+    MissingLayer(SnapshotId),
+    /// The kernel does not mount it.
+    #[error("mount the root file system ({operation})")]
+    Mount {
+        /// The step that failed.
+        operation: &'static str,
+        /// What the kernel says.
+        #[source]
+        source: io::Error,
+    },
+    /// More layers than this kernel's mount options hold.
+    #[error("{layers} layers are more than this kernel can stack")]
+    TooManyLayers {
+        /// How many there are.
+        layers: usize,
+    },
     /// Its image is not there or is damaged.
     #[error(transparent)]
     Image(#[from] ImageError),
@@ -78,9 +234,12 @@ pub enum SnapshotError {
 /// A snapshot cannot be compared with its image or written out.
 #[derive(Debug, thiserror::Error)]
 pub enum DiffError {
-    /// The snapshot is not there.
+    /// The snapshot is not there or cannot be mounted.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    /// Its directories are nested beyond what is walked.
+    #[error("{} is nested too deeply", .0.display())]
+    TooDeep(PathBuf),
     /// A file operation failed.
     #[error(transparent)]
     Path(#[from] PathError),

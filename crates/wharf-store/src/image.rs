@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use wharf_oci::image::ImageConfig;
-use wharf_types::{Digest, Reference};
+use wharf_types::{Digest, Reference, failpoint};
+
+use crate::{ImageError, Store};
 
 /// An image of the store.
 #[derive(Debug, Clone)]
@@ -105,4 +107,92 @@ pub enum HostSource<'a> {
     Bytes(&'a [u8]),
     /// None: it is a directory.
     Directory,
+}
+
+impl Store {
+    /// Returns an image.
+    ///
+    /// # Errors
+    /// [`ImageError::NotFound`], or that it cannot be read.
+    pub fn image(&self, id: &Digest) -> Result<Image, ImageError> {
+        let (record, layers) = {
+            let state = self.state();
+            let record = state.images.get(id).ok_or(ImageError::NotFound(*id))?;
+            let layers = record
+                .layers
+                .iter()
+                .map(|layer| ImageLayer {
+                    chain: layer.chain,
+                    diff_id: layer.diff_id,
+                    blob: layer.blob,
+                    blob_size: layer.blob_size,
+                    media_type: layer.media_type.clone(),
+                    size: state.layers.get(&layer.chain).map_or(0, |layer| layer.size),
+                })
+                .collect();
+            (record.clone(), layers)
+        };
+        let config_bytes = self.document(id, id)?;
+        let config = serde_json::from_slice(&config_bytes)
+            .map_err(|source| ImageError::Document { image: *id, source })?;
+        Ok(Image {
+            id: *id,
+            manifest: record.manifest,
+            manifest_media_type: record.media_type,
+            manifest_bytes: self.document(id, &record.manifest)?,
+            config,
+            config_bytes,
+            layers,
+        })
+    }
+
+    fn document(&self, image: &Digest, blob: &Digest) -> Result<Vec<u8>, ImageError> {
+        self.shared
+            .blobs
+            .read(blob)?
+            .ok_or(ImageError::MissingBlob {
+                image: *image,
+                blob: *blob,
+            })
+    }
+
+    /// Returns the ids of all images, in order.
+    #[must_use]
+    pub fn images(&self) -> Vec<Digest> {
+        self.state().images.keys().copied().collect()
+    }
+
+    /// Returns the bytes of an image's layers unpacked.
+    ///
+    /// # Errors
+    /// [`ImageError::NotFound`].
+    pub fn image_size(&self, id: &Digest) -> Result<u64, ImageError> {
+        let state = self.state();
+        let record = state.images.get(id).ok_or(ImageError::NotFound(*id))?;
+        let sizes = record
+            .chains()
+            .filter_map(|chain| state.layers.get(&chain).map(|layer| layer.size));
+        Ok(sizes.sum())
+    }
+
+    /// Removes an image, and those of its layers and blobs that no other image and no snapshot
+    /// uses. Its space comes back with [`Self::empty_trash`]. An image that is not there is
+    /// removed already.
+    ///
+    /// # Errors
+    /// [`ImageError::Path`].
+    pub fn remove_image(&self, id: &Digest) -> Result<(), ImageError> {
+        let record = {
+            let mut state = self.state();
+            self.discard(&self.image_path(id))?;
+            state.images.remove(id)
+        };
+        failpoint::hit("store.image.record-discarded");
+        if let Some(record) = record {
+            let chains: Vec<_> = record.chains().collect();
+            let blobs: Vec<_> = record.blobs(*id).collect();
+            self.release(&chains, &blobs)?;
+        }
+        Ok(())
+    }
 }

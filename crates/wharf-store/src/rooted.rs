@@ -1,9 +1,19 @@
 //! Reading files inside a root file system that its container controls.
+//!
+//! A name is resolved by the kernel with `RESOLVE_IN_ROOT`: links and `..` stay inside, whatever
+//! the container swaps meanwhile. What is found is looked at before it is opened for reading, by a
+//! descriptor that only identifies it: a FIFO would block, a device has effects when opened, and
+//! a file of 10 GB would fill the memory (attack R22).
 
-use std::os::fd::OwnedFd;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+
 use crate::RootedError;
+use crate::files::{failed, proc_path};
 
 /// A root file system, or a part of one, whose files are looked up confined to it.
 #[derive(Debug)]
@@ -23,7 +33,102 @@ impl RootedDir {
     /// # Errors
     /// [`RootedError`], also when the file is not a regular one or holds more than `max_bytes`.
     pub fn read_file(&self, path: &Path, max_bytes: u64) -> Result<Vec<u8>, RootedError> {
-        let _ = (&self.root, path, max_bytes);
-        todo!()
+        let found = rustix::fs::openat2(
+            &self.root,
+            path,
+            OFlags::PATH | OFlags::CLOEXEC,
+            Mode::empty(),
+            ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+        )
+        .map_err(failed("open", path))?;
+        let stat = rustix::fs::fstat(&found).map_err(failed("look at", path))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(RootedError::NotRegular(path.to_owned()));
+        }
+        // The same inode again, now for reading: it cannot have become something else.
+        let file = rustix::fs::open(
+            proc_path(found.as_fd()),
+            OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .map_err(failed("open", path))?;
+        let mut bytes = Vec::new();
+        File::from(file)
+            .take(max_bytes.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .map_err(failed("read", path))?;
+        if bytes.len() as u64 > max_bytes {
+            return Err(RootedError::TooLarge {
+                path: path.to_owned(),
+                limit: max_bytes,
+            });
+        }
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::files::open_directory;
+
+    #[test]
+    fn attack_r22_what_could_block_or_flood_is_refused_at_once() {
+        let directory = tempfile::tempdir().expect("tempdir");
+        let path = directory.path().join("root");
+        std::fs::create_dir(&path).expect("mkdir");
+        std::fs::write(directory.path().join("sentinel"), b"host").expect("write");
+        let fifo = |path: &Path| {
+            rustix::fs::mknodat(
+                rustix::fs::CWD,
+                path,
+                FileType::Fifo,
+                Mode::RUSR | Mode::WUSR,
+                0,
+            )
+            .expect("mkfifo");
+        };
+        fifo(&path.join("fifo"));
+        fifo(&directory.path().join("host-fifo"));
+        symlink(
+            directory.path().join("host-fifo"),
+            path.join("to-host-fifo"),
+        )
+        .expect("link");
+        symlink("../sentinel", path.join("up")).expect("link");
+        symlink("/fifo", path.join("to-fifo")).expect("link");
+        symlink("/proc/self/fd/0", path.join("magic")).expect("link");
+        File::create(path.join("large"))
+            .and_then(|file| file.set_len(10 << 30))
+            .expect("large");
+        let root = RootedDir::open(open_directory(&path).expect("open"));
+        let read = |name: &str| root.read_file(Path::new(name), 1 << 20);
+        let start = Instant::now();
+        for name in ["fifo", "to-fifo", "/"] {
+            assert!(
+                matches!(read(name), Err(RootedError::NotRegular(_))),
+                "{name}"
+            );
+        }
+        for name in ["to-host-fifo", "up", "magic", "../sentinel", "none"] {
+            assert!(matches!(read(name), Err(RootedError::Path(_))), "{name}");
+        }
+        assert!(matches!(read("large"), Err(RootedError::TooLarge { .. })));
+        assert!(start.elapsed() < Duration::from_secs(1));
+    }
+
+    #[test]
+    fn links_stay_inside() {
+        let directory = tempfile::tempdir().expect("tempdir");
+        let path = directory.path();
+        std::fs::create_dir(path.join("etc")).expect("mkdir");
+        std::fs::write(path.join("etc/passwd"), b"root").expect("write");
+        symlink("/../../etc/passwd", path.join("link")).expect("link");
+        let root = RootedDir::open(open_directory(path).expect("open"));
+        let bytes = root.read_file(Path::new("/link"), 4).expect("read");
+        assert_eq!(bytes, b"root");
     }
 }

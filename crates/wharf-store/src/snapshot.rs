@@ -1,10 +1,27 @@
-//! Snapshots: the writable root file systems of containers.
+//! Snapshots: the writable root file systems of containers, in `snapshots/<id>/`.
+//!
+//! `fs/` is the upper directory of an overlay, or the whole copy; `work/` is overlay's own;
+//! `top` is a symbolic link to the layer below, so that a look into the directory says what the
+//! snapshot stands on. Making one is a few `mkdir`s and a rename and syncs nothing: what a machine
+//! crash loses of it, the engine makes again from its record.
 
+mod copy;
+mod mounter;
+mod overlay;
+
+use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use wharf_types::ContainerId;
+use wharf_types::{ContainerId, Digest, failpoint};
+
+use crate::files::{self, failed};
+use crate::store::names;
+use crate::{ImageError, PathError, SnapshotError, Store};
+
+pub(crate) use mounter::Mounter;
 
 /// Names a snapshot, and the directory it lives in: letters, digits, `-`, `_`, at most 128.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -85,4 +102,195 @@ pub enum ChangeKind {
     Added,
     /// It is in the image only.
     Deleted,
+}
+
+/// The names inside a snapshot's directory.
+pub(crate) const FS: &str = "fs";
+pub(crate) const WORK: &str = "work";
+pub(crate) const TOP: &str = "top";
+/// What `top` points at when the image has no layers.
+const NO_LAYER: &str = "none";
+
+/// The directories a snapshot is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    /// Trees of the layers, top first.
+    pub(crate) layers: Vec<PathBuf>,
+    pub(crate) fs: PathBuf,
+    pub(crate) work: PathBuf,
+}
+
+impl Store {
+    /// Makes a writable snapshot of an image. Nothing is synced: after a crash of the machine it
+    /// may be missing, and the engine makes it again.
+    ///
+    /// # Errors
+    /// [`SnapshotError`].
+    pub fn create_snapshot(&self, id: &SnapshotId, image: &Digest) -> Result<(), SnapshotError> {
+        let (top, stack) = self.reserve(id, image)?;
+        let made = self.make_snapshot(id, top, &stack);
+        if made.is_err() {
+            self.state().snapshots.remove(id);
+        }
+        made
+    }
+
+    /// Notes the snapshot, so that from now on its layers are kept.
+    fn reserve(
+        &self,
+        id: &SnapshotId,
+        image: &Digest,
+    ) -> Result<(Option<Digest>, Vec<Digest>), SnapshotError> {
+        let mut state = self.state();
+        if state.snapshots.contains_key(id) {
+            return Err(SnapshotError::Exists(id.clone()));
+        }
+        let record = state
+            .images
+            .get(image)
+            .ok_or(ImageError::NotFound(*image))?;
+        let top = record.layers.last().map(|layer| layer.chain);
+        let stack = state
+            .stack(top)
+            .ok_or_else(|| SnapshotError::MissingLayer(id.clone()))?;
+        state.snapshots.insert(id.clone(), top);
+        Ok((top, stack))
+    }
+
+    fn make_snapshot(
+        &self,
+        id: &SnapshotId,
+        top: Option<Digest>,
+        stack: &[Digest],
+    ) -> Result<(), SnapshotError> {
+        let temporary = self.temporary();
+        files::make_directory(&temporary)?;
+        let made = self.fill_snapshot(&temporary, top, stack).and_then(|()| {
+            failpoint::hit("store.snapshot.made");
+            files::rename(&temporary, &self.snapshot_path(id)).map_err(SnapshotError::from)
+        });
+        if made.is_err() {
+            self.discard(&temporary)?;
+        }
+        failpoint::hit("store.snapshot.renamed");
+        made
+    }
+
+    fn fill_snapshot(
+        &self,
+        directory: &Path,
+        top: Option<Digest>,
+        stack: &[Digest],
+    ) -> Result<(), SnapshotError> {
+        let layers: Vec<PathBuf> = stack
+            .iter()
+            .map(|chain| self.shared.layers.diff(chain))
+            .collect();
+        let fs = directory.join(FS);
+        files::make_directory(&fs)?;
+        self.shared.mounter.fill(&layers, &fs)?;
+        match layers.first() {
+            // The root directory of an overlay is the upper one.
+            Some(below) => files::copy_attributes(below, &fs)?,
+            None => {
+                let mode = rustix::fs::Mode::from_raw_mode(0o755);
+                rustix::fs::chmod(&fs, mode).map_err(failed("set mode of", &fs))?;
+            }
+        }
+        files::make_directory(&directory.join(WORK))?;
+        let link = directory.join(TOP);
+        let target = match top {
+            Some(chain) => format!("../../layers/{}", chain.hex()),
+            None => NO_LAYER.to_owned(),
+        };
+        rustix::fs::symlink(target, &link).map_err(failed("create symbolic link", &link))?;
+        Ok(())
+    }
+
+    /// Mounts a snapshot: the file descriptor is a detached mount, to be attached in a container's
+    /// mount namespace, and dies with the last namespace and descriptor that holds it.
+    /// At most one writable mount of a snapshot may live at a time.
+    ///
+    /// # Errors
+    /// [`SnapshotError`].
+    pub fn mount(&self, id: &SnapshotId, options: MountOptions) -> Result<OwnedFd, SnapshotError> {
+        self.shared.mounter.mount(&self.parts(id)?, options)
+    }
+
+    /// Returns a detached read-only mount of a snapshot for looking at it, which may be mounted
+    /// for writing at the same time: what is written then may or may not be seen.
+    ///
+    /// # Errors
+    /// [`SnapshotError`].
+    pub fn view(&self, id: &SnapshotId) -> Result<OwnedFd, SnapshotError> {
+        self.shared.mounter.view(&self.parts(id)?)
+    }
+
+    /// Removes a snapshot: renames it away, so that its id is free; the space comes back with
+    /// [`Self::empty_trash`]. A snapshot that is not there is removed already.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Path`].
+    pub fn remove_snapshot(&self, id: &SnapshotId) -> Result<(), SnapshotError> {
+        self.discard(&self.snapshot_path(id))?;
+        failpoint::hit("store.snapshot.discarded");
+        let top = self.state().snapshots.remove(id);
+        // The image may have gone before its last container.
+        if let Some(Some(top)) = top {
+            self.release(&[top], &[])?;
+        }
+        Ok(())
+    }
+
+    /// Returns the ids of all snapshots, in order.
+    #[must_use]
+    pub fn snapshots(&self) -> Vec<SnapshotId> {
+        self.state().snapshots.keys().cloned().collect()
+    }
+
+    /// Returns the directories of a snapshot.
+    pub(crate) fn parts(&self, id: &SnapshotId) -> Result<Parts, SnapshotError> {
+        let stack = {
+            let state = self.state();
+            let top = *state
+                .snapshots
+                .get(id)
+                .ok_or_else(|| SnapshotError::NotFound(id.clone()))?;
+            state
+                .stack(top)
+                .ok_or_else(|| SnapshotError::MissingLayer(id.clone()))?
+        };
+        let directory = self.snapshot_path(id);
+        Ok(Parts {
+            layers: stack
+                .iter()
+                .map(|chain| self.shared.layers.diff(chain))
+                .collect(),
+            fs: directory.join(FS),
+            work: directory.join(WORK),
+        })
+    }
+}
+
+/// Reads which snapshots there are, and on which layers. A directory that is none is left out;
+/// `verify` reports it.
+pub(crate) fn read_all(
+    directory: &Path,
+) -> Result<BTreeMap<SnapshotId, Option<Digest>>, PathError> {
+    let mut snapshots = BTreeMap::new();
+    for name in names(directory)? {
+        let Ok(id) = name.parse::<SnapshotId>() else {
+            continue;
+        };
+        let Ok(target) = std::fs::read_link(directory.join(&name).join(TOP)) else {
+            continue;
+        };
+        let hex = target.file_name().and_then(|name| name.to_str());
+        match hex.map(|hex| (hex, Digest::from_hex(hex))) {
+            Some((_, Ok(chain))) => snapshots.insert(id, Some(chain)),
+            Some((NO_LAYER, _)) => snapshots.insert(id, None),
+            _ => None,
+        };
+    }
+    Ok(snapshots)
 }

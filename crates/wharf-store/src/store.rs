@@ -1,17 +1,35 @@
-//! The store: its directory, what it is asked, and which parts answer.
+//! The store: its directory, and what is in it.
+//!
+//! ```text
+//! lock                    held while the store is open: one process at a time
+//! blobs/sha256/<hex>      content as it came; <hex>.zst: content that came plain
+//! images/<hex>.json       an image: the id is its configuration's digest
+//! layers/<chain hex>/     diff/ and layer.json
+//! snapshots/<id>/         fs/, work/ and top, a link to the layer below
+//! tmp/                    what is being made
+//! trash/                  what is being deleted
+//! ```
+//!
+//! Everything is made in `tmp/` and becomes visible by one rename after it has been synced; an
+//! image's record is the last. Everything is removed by one rename to `trash/`. So whatever an
+//! interruption leaves half done is in these two, and is deleted when the store is opened again.
 
-use std::collections::BTreeSet;
-use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use wharf_oci::image::ImageConfig;
+use rustix::fs::FlockOperation;
 use wharf_types::Digest;
 
-use crate::{
-    Change, DiffError, HostFile, Image, ImageError, LoadError, LoadEvent, LoadedImage,
-    MountOptions, OpenError, SaveError, SaveImage, SnapshotError, SnapshotId, Usage, VerifyError,
-};
+use crate::blob::Blobs;
+use crate::files::{self, failed};
+use crate::layer::{LayerRecord, Layers};
+use crate::snapshot::{Mounter, SnapshotId};
+use crate::state::{ImageRecord, State};
+use crate::{OpenError, PathError, remove};
 
 /// Which driver makes the snapshots.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -37,7 +55,7 @@ pub enum Driver {
 /// What one layer may hold at most; what is beyond is refused and the space freed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of the plain tar, and of the files it makes.
+    /// Bytes of all files, holes included.
     pub bytes: u64,
     /// Entries.
     pub entries: u64,
@@ -58,265 +76,217 @@ impl Default for Limits {
     }
 }
 
-/// What the engine's records say is alive.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Roots {
-    /// Images that have a name, or a container, or are kept for another reason.
-    pub images: BTreeSet<Digest>,
-    /// Snapshots of containers.
-    pub snapshots: BTreeSet<SnapshotId>,
-}
-
-/// What a look over the store found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Bytes of disk, all of it.
-    pub bytes: u64,
-    /// Files and directories, all of them.
-    pub entries: u64,
-    /// Bytes freed, or that could be.
-    pub reclaimable: u64,
-    /// Paths that belong to nothing alive; after `collect`, those that were removed.
-    pub orphans: Vec<PathBuf>,
-    /// What should be there and is not.
-    pub missing: Vec<PathBuf>,
-    /// Blobs and layers whose content is not what their name says.
-    pub damaged: Vec<PathBuf>,
-}
-
 /// Images and root file systems in one directory. Cheap to clone; all methods block.
 #[derive(Debug, Clone)]
 pub struct Store {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) limits: Limits,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
     root: PathBuf,
+    /// Keeps the lock.
+    _lock: OwnedFd,
+    pub(crate) blobs: Blobs,
+    pub(crate) layers: Layers,
+    pub(crate) mounter: Mounter,
+    state: Mutex<State>,
+    /// Make names in `tmp/` and `trash/` unique: one number for this opening of the store, as the
+    /// trash may still hold what was removed before it, and one for each name.
+    opening: u32,
+    counter: AtomicU64,
 }
 
 impl Store {
-    /// Opens the store at `root`, making it when it is not there, and removes what an
-    /// interrupted operation has left in `tmp/` and `trash/`.
+    /// Opens the store at `root`, making it when it is not there. What an interrupted operation
+    /// has left in `tmp/` goes to `trash/`; deleting it, with [`Self::empty_trash`], may take long
+    /// and is left to the caller's choice of thread.
     ///
     /// # Errors
     /// [`OpenError`].
     pub fn open(root: &Path, driver: DriverChoice) -> Result<Self, OpenError> {
-        let _ = driver;
-        Ok(Self {
-            root: root.to_owned(),
-        })
+        std::fs::create_dir_all(root).map_err(failed("create directory", root))?;
+        rustix::fs::chmod(root, rustix::fs::Mode::RWXU).map_err(failed("set mode of", root))?;
+        let root = std::fs::canonicalize(root).map_err(failed("look at", root))?;
+        for name in [
+            "blobs",
+            "blobs/sha256",
+            "images",
+            "layers",
+            "snapshots",
+            "tmp",
+            "trash",
+        ] {
+            files::ensure_directory(&root.join(name))?;
+        }
+        let lock = lock(&root)?;
+        let layers = Layers::new(root.join("layers"));
+        let state = State::new(
+            read_images(&root.join("images"))?,
+            read_layers(&layers)?,
+            crate::snapshot::read_all(&root.join("snapshots"))?,
+        );
+        let shared = Shared {
+            _lock: lock,
+            blobs: Blobs::new(root.join("blobs/sha256")),
+            layers,
+            mounter: Mounter::new(&root, driver)?,
+            state: Mutex::new(state),
+            opening: random(&root)?,
+            counter: AtomicU64::new(0),
+            root,
+        };
+        let store = Self {
+            shared: Arc::new(shared),
+            limits: Limits::default(),
+        };
+        let temporary = store.shared.root.join("tmp");
+        for name in names(&temporary)? {
+            store.discard(&temporary.join(name))?;
+        }
+        Ok(store)
     }
 
     /// Sets what a layer may hold, instead of [`Limits::default`].
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
-        let _ = limits;
-        self
+        Self { limits, ..self }
     }
 
     /// Returns the directory.
     #[must_use]
     pub fn root(&self) -> &Path {
-        &self.root
+        &self.shared.root
     }
 
     /// Returns the driver in use.
     #[must_use]
     pub fn driver(&self) -> Driver {
-        todo!()
-    }
-
-    /// Takes in the images of an archive: `docker save`'s, or a tar of an OCI layout, plain or
-    /// compressed by gzip, zstd, xz or bzip2. The stream is read once, to its end.
-    ///
-    /// # Errors
-    /// [`LoadError`]; then nothing of the archive stays, but images complete before it.
-    pub fn load(
-        &self,
-        reader: impl Read + Send,
-        observer: &mut dyn FnMut(LoadEvent<'_>),
-    ) -> Result<Vec<LoadedImage>, LoadError> {
-        let _ = (reader, observer);
-        todo!()
-    }
-
-    /// Makes an image of one layer from a tar of a root file system. `config` is taken as it is,
-    /// but for `rootfs`, and for `os` and `architecture` where they are empty.
-    ///
-    /// # Errors
-    /// [`LoadError`]; then nothing of the archive stays.
-    pub fn import(
-        &self,
-        reader: impl Read + Send,
-        config: ImageConfig,
-        observer: &mut dyn FnMut(LoadEvent<'_>),
-    ) -> Result<LoadedImage, LoadError> {
-        let _ = (reader, config, observer);
-        todo!()
-    }
-
-    /// Makes an image of one layer from files of the host, all owned by root. Directories on the
-    /// way to a file are made.
-    ///
-    /// # Errors
-    /// [`LoadError`].
-    pub fn import_files(
-        &self,
-        files: &[HostFile<'_>],
-        config: ImageConfig,
-    ) -> Result<LoadedImage, LoadError> {
-        let _ = (files, config);
-        todo!()
-    }
-
-    /// Writes images as one archive that is both an OCI layout and what `docker load` reads.
-    ///
-    /// # Errors
-    /// [`SaveError`].
-    pub fn save(&self, images: &[SaveImage], writer: impl Write) -> Result<(), SaveError> {
-        let _ = (images, writer);
-        todo!()
-    }
-
-    /// Returns an image.
-    ///
-    /// # Errors
-    /// [`ImageError::NotFound`], or that it cannot be read.
-    pub fn image(&self, id: &Digest) -> Result<Image, ImageError> {
-        let _ = id;
-        todo!()
-    }
-
-    /// Returns the ids of all images, in order.
-    #[must_use]
-    pub fn images(&self) -> Vec<Digest> {
-        todo!()
-    }
-
-    /// Returns the bytes of an image's layers unpacked.
-    ///
-    /// # Errors
-    /// [`ImageError::NotFound`].
-    pub fn image_size(&self, id: &Digest) -> Result<u64, ImageError> {
-        let _ = id;
-        todo!()
-    }
-
-    /// Removes an image, and those of its layers and blobs that no other image and no snapshot
-    /// uses. Its space comes back with [`Self::empty_trash`]. An image that is not there is
-    /// removed already.
-    ///
-    /// # Errors
-    /// [`ImageError::Path`].
-    pub fn remove_image(&self, id: &Digest) -> Result<(), ImageError> {
-        let _ = id;
-        todo!()
-    }
-
-    /// Makes a writable snapshot of an image. Nothing is synced: after a crash of the machine it
-    /// may be missing, and the engine makes it again.
-    ///
-    /// # Errors
-    /// [`SnapshotError`].
-    pub fn create_snapshot(&self, id: &SnapshotId, image: &Digest) -> Result<(), SnapshotError> {
-        let _ = (id, image);
-        todo!()
-    }
-
-    /// Mounts a snapshot: the file descriptor is a detached mount, to be attached in a container's
-    /// mount namespace, and dies with the last namespace and descriptor that holds it.
-    /// At most one writable mount of a snapshot may live at a time.
-    ///
-    /// # Errors
-    /// [`SnapshotError`].
-    pub fn mount(&self, id: &SnapshotId, options: MountOptions) -> Result<OwnedFd, SnapshotError> {
-        let _ = (id, options);
-        todo!()
-    }
-
-    /// Returns a detached read-only mount of a snapshot for looking at it, which may be mounted
-    /// for writing at the same time.
-    ///
-    /// # Errors
-    /// [`SnapshotError`].
-    pub fn view(&self, id: &SnapshotId) -> Result<OwnedFd, SnapshotError> {
-        let _ = id;
-        todo!()
-    }
-
-    /// Removes a snapshot: renames it away, so that its id is free; the space comes back with
-    /// [`Self::empty_trash`]. A snapshot that is not there is removed already.
-    ///
-    /// # Errors
-    /// [`SnapshotError::Path`].
-    pub fn remove_snapshot(&self, id: &SnapshotId) -> Result<(), SnapshotError> {
-        let _ = id;
-        todo!()
-    }
-
-    /// Returns the ids of all snapshots, in order.
-    ///
-    /// # Errors
-    /// [`SnapshotError::Path`].
-    pub fn snapshots(&self) -> Result<Vec<SnapshotId>, SnapshotError> {
-        todo!()
+        self.shared.mounter.driver()
     }
 
     /// Deletes what has been removed. May take long; meant for a thread of its own.
     ///
     /// # Errors
-    /// [`PathError`](crate::PathError) of the first entry that could not be deleted, after trying the others.
-    pub fn empty_trash(&self) -> Result<(), crate::PathError> {
-        todo!()
+    /// [`PathError`] of the first entry that could not be deleted, after trying the others.
+    pub fn empty_trash(&self) -> Result<(), PathError> {
+        let trash = self.shared.root.join("trash");
+        let directory = files::open_directory(&trash)?;
+        let mut first = Ok(());
+        for name in names(&trash)? {
+            let path = trash.join(&name);
+            first = first.and(remove::remove_at(
+                directory.as_fd(),
+                OsStr::new(&name),
+                &path,
+            ));
+        }
+        first
     }
 
-    /// Returns what a snapshot takes beyond its image.
-    ///
-    /// # Errors
-    /// [`SnapshotError`].
-    pub fn snapshot_usage(&self, id: &SnapshotId) -> Result<Usage, SnapshotError> {
-        let _ = id;
-        todo!()
+    /// Takes the lock on what is in memory. A panic while it was held is a bug elsewhere; the
+    /// maps are whole at every step.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.shared
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns how a snapshot differs from its image, by path.
-    ///
-    /// # Errors
-    /// [`DiffError`].
-    pub fn diff(&self, id: &SnapshotId) -> Result<Vec<Change>, DiffError> {
-        let _ = id;
-        todo!()
+    /// Returns a new name in `tmp/`.
+    pub(crate) fn temporary(&self) -> PathBuf {
+        self.unique("tmp")
     }
 
-    /// Writes the whole tree of a snapshot as a tar.
-    ///
-    /// # Errors
-    /// [`DiffError`].
-    pub fn export(&self, id: &SnapshotId, writer: impl Write) -> Result<(), DiffError> {
-        let _ = (id, writer);
-        todo!()
+    /// Removes a file or directory of the store by one rename; missing is removed.
+    pub(crate) fn discard(&self, path: &Path) -> Result<(), PathError> {
+        match std::fs::rename(path, self.unique("trash")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(failed("remove", path)(error))
+            }
+            _ => Ok(()),
+        }
     }
 
-    /// Writes what a snapshot changes of its image as a layer's tar, deletions as `.wh.` entries.
-    ///
-    /// # Errors
-    /// [`DiffError`].
-    pub fn write_layer(&self, id: &SnapshotId, writer: impl Write) -> Result<(), DiffError> {
-        let _ = (id, writer);
-        todo!()
+    fn unique(&self, directory: &str) -> PathBuf {
+        let number = self.shared.counter.fetch_add(1, Ordering::Relaxed);
+        self.shared
+            .root
+            .join(directory)
+            .join(format!("{:08x}-{number}", self.shared.opening))
     }
 
-    /// Removes whatever belongs to no root. For recovery, while nothing is coming in.
-    ///
-    /// # Errors
-    /// [`VerifyError`].
-    pub fn collect(&self, roots: &Roots) -> Result<Report, VerifyError> {
-        let _ = roots;
-        todo!()
+    pub(crate) fn image_path(&self, id: &Digest) -> PathBuf {
+        self.shared
+            .root
+            .join("images")
+            .join(format!("{}.json", id.hex()))
     }
 
-    /// Accounts for every entry of the store's directory; `deep` reads and hashes every blob too.
-    ///
-    /// # Errors
-    /// [`VerifyError`].
-    pub fn verify(&self, roots: &Roots, deep: bool) -> Result<Report, VerifyError> {
-        let _ = (roots, deep);
-        todo!()
+    pub(crate) fn snapshot_path(&self, id: &SnapshotId) -> PathBuf {
+        self.shared.root.join("snapshots").join(id.as_str())
     }
+}
+
+fn lock(root: &Path) -> Result<OwnedFd, OpenError> {
+    let path = root.join("lock");
+    let file = std::fs::File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(failed("open", &path))?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file.into()),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::InUse(root.to_owned())),
+        Err(errno) => Err(failed("lock", &path)(errno).into()),
+    }
+}
+
+fn random(root: &Path) -> Result<u32, PathError> {
+    let mut bytes = [0; 4];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(failed("draw a random number for", root))?;
+    Ok(u32::from_ne_bytes(bytes))
+}
+
+/// Returns the names in a directory of the store.
+pub(crate) fn names(directory: &Path) -> Result<Vec<String>, PathError> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(failed("list", directory))? {
+        let entry = entry.map_err(failed("list", directory))?;
+        // A name that is not text is none of ours; `verify` reports it.
+        names.extend(entry.file_name().into_string());
+    }
+    Ok(names)
+}
+
+/// Reads the images' records. One that cannot be read is left out: its image is reported missing
+/// by whoever knows of it, the file by `verify`.
+fn read_images(directory: &Path) -> Result<BTreeMap<Digest, ImageRecord>, PathError> {
+    let mut images = BTreeMap::new();
+    for name in names(directory)? {
+        let id = name
+            .strip_suffix(".json")
+            .and_then(|hex| Digest::from_hex(hex).ok());
+        let path = directory.join(&name);
+        let bytes = std::fs::read(&path).map_err(failed("read", &path))?;
+        let record = serde_json::from_slice::<ImageRecord>(&bytes).ok();
+        if let (Some(id), Some(record)) = (id, record)
+            && record.version == ImageRecord::VERSION
+        {
+            images.insert(id, record);
+        }
+    }
+    Ok(images)
+}
+
+/// Reads the layers' records; as with images, one that cannot be read is left out.
+fn read_layers(layers: &Layers) -> Result<HashMap<Digest, LayerRecord>, PathError> {
+    Ok(names(layers.directory())?
+        .iter()
+        .filter_map(|name| Digest::from_hex(name).ok())
+        .filter_map(|chain| layers.read(&chain).ok().map(|record| (chain, record)))
+        .collect())
 }

@@ -1,0 +1,202 @@
+//! Blobs: content by its digest, in `blobs/sha256/<hex>`.
+//!
+//! What came compressed is kept byte by byte, so that a manifest and a push stay exact. What came
+//! plain (layers of `docker save`, of `import`) would take the space of the unpacked layer again,
+//! so it rests compressed by zstd, as `<hex>.zst`, and is decompressed when it is read: the name
+//! is always the digest of what a reader gets.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+
+use wharf_types::{Digest, Hasher};
+
+use crate::PathError;
+use crate::files::{self, failed};
+
+const ZSTD_SUFFIX: &str = ".zst";
+/// The fast end: the space matters, and decoding is the same at all levels.
+const ZSTD_LEVEL: i32 = 1;
+
+/// How a blob rests on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resting {
+    AsItIs,
+    Zstd,
+}
+
+/// The directory of all blobs.
+#[derive(Debug, Clone)]
+pub(crate) struct Blobs {
+    directory: PathBuf,
+}
+
+impl Blobs {
+    pub(crate) fn new(directory: PathBuf) -> Self {
+        Self { directory }
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    pub(crate) fn path(&self, digest: &Digest, resting: Resting) -> PathBuf {
+        let mut name = digest.hex();
+        if resting == Resting::Zstd {
+            name.push_str(ZSTD_SUFFIX);
+        }
+        self.directory.join(name)
+    }
+
+    /// Reads the digest out of a file's name.
+    pub(crate) fn digest_of(name: &str) -> Option<(Digest, Resting)> {
+        let (hex, resting) = match name.strip_suffix(ZSTD_SUFFIX) {
+            Some(hex) => (hex, Resting::Zstd),
+            None => (name, Resting::AsItIs),
+        };
+        Digest::from_hex(hex).ok().map(|digest| (digest, resting))
+    }
+
+    /// Returns where a blob is, in whichever form.
+    pub(crate) fn find(&self, digest: &Digest) -> Option<PathBuf> {
+        [Resting::AsItIs, Resting::Zstd]
+            .map(|resting| self.path(digest, resting))
+            .into_iter()
+            .find(|path| path.exists())
+    }
+
+    /// Opens a blob; the reader gives its content, however it rests.
+    pub(crate) fn open(&self, digest: &Digest) -> Result<Option<BlobReader>, PathError> {
+        for resting in [Resting::AsItIs, Resting::Zstd] {
+            let path = self.path(digest, resting);
+            match File::open(&path) {
+                Ok(file) => return BlobReader::new(file, resting, &path).map(Some),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failed("open", &path)(error)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads a document whole.
+    pub(crate) fn read(&self, digest: &Digest) -> Result<Option<Vec<u8>>, PathError> {
+        let Some(mut reader) = self.open(digest)? else {
+            return Ok(None);
+        };
+        let mut bytes = Vec::new();
+        reader
+            .read_to_end(&mut bytes)
+            .map_err(failed("read", &self.path(digest, Resting::AsItIs)))?;
+        Ok(Some(bytes))
+    }
+}
+
+/// Reads a blob's content.
+pub(crate) enum BlobReader {
+    AsItIs(File),
+    Zstd(zstd::stream::read::Decoder<'static, BufReader<File>>),
+}
+
+impl BlobReader {
+    pub(crate) fn new(file: File, resting: Resting, path: &Path) -> Result<Self, PathError> {
+        Ok(match resting {
+            Resting::AsItIs => Self::AsItIs(file),
+            Resting::Zstd => {
+                Self::Zstd(zstd::stream::read::Decoder::new(file).map_err(failed("read", path))?)
+            }
+        })
+    }
+}
+
+impl Read for BlobReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::AsItIs(file) => file.read(buffer),
+            Self::Zstd(decoder) => decoder.read(buffer),
+        }
+    }
+}
+
+/// Writes a blob into a temporary file and digests it.
+pub(crate) struct BlobWriter {
+    path: PathBuf,
+    sink: Sink,
+    hasher: Hasher,
+    size: u64,
+}
+
+enum Sink {
+    AsItIs(File),
+    Zstd(Box<zstd::stream::write::Encoder<'static, File>>),
+}
+
+/// A blob complete in a temporary file.
+#[derive(Debug, Clone)]
+pub(crate) struct WrittenBlob {
+    pub(crate) path: PathBuf,
+    pub(crate) resting: Resting,
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+}
+
+impl BlobWriter {
+    pub(crate) fn create(path: PathBuf, resting: Resting) -> Result<Self, PathError> {
+        let file = File::create_new(&path).map_err(failed("create", &path))?;
+        let sink = match resting {
+            Resting::AsItIs => Sink::AsItIs(file),
+            Resting::Zstd => Sink::Zstd(Box::new(
+                zstd::stream::write::Encoder::new(file, ZSTD_LEVEL)
+                    .map_err(failed("write", &path))?,
+            )),
+        };
+        Ok(Self {
+            path,
+            sink,
+            hasher: Hasher::new(),
+            size: 0,
+        })
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), PathError> {
+        self.hasher.update(bytes);
+        self.size += bytes.len() as u64;
+        match &mut self.sink {
+            Sink::AsItIs(file) => file.write_all(bytes),
+            Sink::Zstd(encoder) => encoder.write_all(bytes),
+        }
+        .map_err(failed("write", &self.path))
+    }
+
+    /// Ends the blob. It is not synced: that is done once for all of a load.
+    pub(crate) fn finish(self) -> Result<WrittenBlob, PathError> {
+        let resting = match self.sink {
+            Sink::AsItIs(_) => Resting::AsItIs,
+            Sink::Zstd(encoder) => {
+                encoder.finish().map_err(failed("write", &self.path))?;
+                Resting::Zstd
+            }
+        };
+        Ok(WrittenBlob {
+            path: self.path,
+            resting,
+            digest: self.hasher.finish(),
+            size: self.size,
+        })
+    }
+}
+
+impl WrittenBlob {
+    /// Opens it before it is in its place.
+    pub(crate) fn open(&self) -> Result<BlobReader, PathError> {
+        let file = File::open(&self.path).map_err(failed("open", &self.path))?;
+        BlobReader::new(file, self.resting, &self.path)
+    }
+
+    /// Puts it in its place; one that is there already has the same content.
+    pub(crate) fn publish(&self, blobs: &Blobs) -> Result<(), PathError> {
+        if blobs.find(&self.digest).is_some() {
+            return Ok(());
+        }
+        files::rename(&self.path, &blobs.path(&self.digest, self.resting))
+    }
+}

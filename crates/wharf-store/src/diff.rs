@@ -1,0 +1,138 @@
+//! How a snapshot differs from its image, and both as archives.
+//!
+//! With overlay the upper directory is the difference: what it has is added or changed, what it
+//! marks is deleted. With copies the two trees are compared, by what a change cannot leave alone:
+//! kind, mode, owner, device, size, modification time and attributes. Both give the same list for
+//! the same change, but that a file rewritten with its own content and time is a change for
+//! overlay only.
+
+mod archive;
+mod changes;
+
+use std::io::Write;
+use std::os::fd::AsFd;
+
+use rustix::fs::FileType;
+
+use crate::files;
+use crate::store::Driver;
+use crate::tree::{self, WalkError};
+use crate::{Change, ChangeKind, DiffError, SnapshotId, Store, Usage};
+
+impl From<WalkError<DiffError>> for DiffError {
+    fn from(error: WalkError<DiffError>) -> Self {
+        match error {
+            WalkError::Path(error) => Self::Path(error),
+            WalkError::TooDeep(path) => Self::TooDeep(path),
+            WalkError::Visitor(error) => error,
+        }
+    }
+}
+
+impl Store {
+    /// Returns how a snapshot differs from its image, by path.
+    ///
+    /// # Errors
+    /// [`DiffError`].
+    pub fn diff(&self, id: &SnapshotId) -> Result<Vec<Change>, DiffError> {
+        let parts = self.parts(id)?;
+        let mut changes = match self.driver() {
+            Driver::Overlay => changes::of_upper(&self.shared.mounter, &parts)?,
+            Driver::Copy => changes::of_copy(&parts)?,
+        };
+        changes.sort();
+        Ok(changes)
+    }
+
+    /// Returns what a snapshot takes beyond its image.
+    ///
+    /// # Errors
+    /// [`DiffError`].
+    pub fn snapshot_usage(&self, id: &SnapshotId) -> Result<Usage, DiffError> {
+        let parts = self.parts(id)?;
+        let fs = files::open_directory(&parts.fs)?;
+        let changed = match self.driver() {
+            Driver::Overlay => None,
+            Driver::Copy => Some(changes::of_copy(&parts)?),
+        };
+        let mut usage = Usage::default();
+        let mut seen = std::collections::BTreeSet::new();
+        tree::walk::<DiffError>(fs.as_fd(), &mut |item| {
+            let own = changed.as_ref().is_none_or(|changed| {
+                let path = std::path::Path::new("/").join(item.path);
+                changed
+                    .iter()
+                    .any(|change| change.path == path && change.kind != ChangeKind::Deleted)
+            });
+            if own && (item.stat.st_nlink < 2 || seen.insert(item.stat.st_ino)) {
+                usage.entries += 1;
+                if item.kind() == FileType::RegularFile {
+                    usage.bytes += item.size();
+                }
+            }
+            Ok(true)
+        })?;
+        Ok(usage)
+    }
+
+    /// Writes the whole tree of a snapshot as a tar.
+    ///
+    /// # Errors
+    /// [`DiffError`].
+    pub fn export(&self, id: &SnapshotId, writer: impl Write) -> Result<(), DiffError> {
+        let view = self.view(id)?;
+        let mut archive = archive::Archive::new(writer);
+        tree::walk::<DiffError>(view.as_fd(), &mut |item| {
+            archive.item(item)?;
+            Ok(true)
+        })?;
+        archive.finish()
+    }
+
+    /// Writes what a snapshot changes of its image as a layer's tar, deletions as `.wh.` entries.
+    ///
+    /// # Errors
+    /// [`DiffError`].
+    pub fn write_layer(&self, id: &SnapshotId, writer: impl Write) -> Result<(), DiffError> {
+        let parts = self.parts(id)?;
+        let mut archive = archive::Archive::new(writer);
+        let fs = files::open_directory(&parts.fs)?;
+        if self.driver() == Driver::Overlay && !parts.layers.is_empty() {
+            tree::walk::<DiffError>(fs.as_fd(), &mut |item| {
+                if item.is_whiteout() {
+                    archive.whiteout(item.path)?;
+                    return Ok(false);
+                }
+                archive.item(item)?;
+                if item.kind() == FileType::Directory {
+                    let directory = item.open_directory()?;
+                    if tree::is_opaque(directory.as_fd(), item.path)? {
+                        archive.opaque(item.path)?;
+                    }
+                }
+                Ok(true)
+            })?;
+            return archive.finish();
+        }
+        let changes = changes::of_copy(&parts)?;
+        let present: std::collections::BTreeSet<_> = changes
+            .iter()
+            .filter(|change| change.kind != ChangeKind::Deleted)
+            .map(|change| change.path.as_path())
+            .collect();
+        tree::walk::<DiffError>(fs.as_fd(), &mut |item| {
+            let path = std::path::Path::new("/").join(item.path);
+            if present.contains(path.as_path()) {
+                archive.item(item)?;
+            }
+            Ok(true)
+        })?;
+        let deleted = changes
+            .iter()
+            .filter(|change| change.kind == ChangeKind::Deleted);
+        for change in deleted {
+            archive.whiteout(change.path.strip_prefix("/").unwrap_or(&change.path))?;
+        }
+        archive.finish()
+    }
+}

@@ -1,0 +1,84 @@
+//! Small operations on files that several parts of the store share the rules of: how an error
+//! gets its context, how a descriptor becomes a path, how a file becomes visible whole.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Gid, Mode, OFlags, Uid};
+
+use crate::PathError;
+
+/// Gives an error its context.
+pub(crate) fn failed<E: Into<io::Error>>(
+    operation: &'static str,
+    path: &Path,
+) -> impl FnOnce(E) -> PathError {
+    move |source| PathError {
+        operation,
+        path: path.to_owned(),
+        source: source.into(),
+    }
+}
+
+/// Returns a path that means what a descriptor means, for calls that take paths only.
+pub(crate) fn proc_path(fd: BorrowedFd<'_>) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
+}
+
+/// Opens a directory of the store's own.
+pub(crate) fn open_directory(path: &Path) -> Result<OwnedFd, PathError> {
+    rustix::fs::open(
+        path,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .map_err(failed("open directory", path))
+}
+
+/// Makes a directory, 0700, or finds it there.
+pub(crate) fn ensure_directory(path: &Path) -> Result<(), PathError> {
+    match rustix::fs::mkdir(path, Mode::RWXU) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+        Err(errno) => Err(failed("create directory", path)(errno)),
+    }
+}
+
+/// Makes a directory, 0700, that must be new.
+pub(crate) fn make_directory(path: &Path) -> Result<(), PathError> {
+    rustix::fs::mkdir(path, Mode::RWXU).map_err(failed("create directory", path))
+}
+
+/// Makes the directory that will be the root of a layer or of a snapshot, 0755.
+pub(crate) fn make_tree(path: &Path) -> Result<(), PathError> {
+    make_directory(path)?;
+    // Whatever the process's umask says.
+    rustix::fs::chmod(path, Mode::from_raw_mode(0o755)).map_err(failed("set mode of", path))
+}
+
+/// Gives a directory the owner, mode and times of another.
+pub(crate) fn copy_attributes(from: &Path, to: &Path) -> Result<(), PathError> {
+    let stat = rustix::fs::stat(from).map_err(failed("look at", from))?;
+    let to_fd = open_directory(to)?;
+    let owner = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+    rustix::fs::fchown(&to_fd, Some(owner.0), Some(owner.1)).map_err(failed("set owner of", to))?;
+    rustix::fs::fchmod(&to_fd, Mode::from_raw_mode(stat.st_mode)).map_err(failed("set mode of", to))
+}
+
+/// Writes a file and syncs it.
+pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
+    let mut file = File::create_new(path).map_err(failed("create", path))?;
+    file.write_all(bytes).map_err(failed("write", path))?;
+    file.sync_all().map_err(failed("sync", path))
+}
+
+/// Syncs a directory: the names in it.
+pub(crate) fn sync_directory(path: &Path) -> Result<(), PathError> {
+    rustix::fs::fsync(open_directory(path)?).map_err(failed("sync", path))
+}
+
+/// Renames within the store.
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), PathError> {
+    std::fs::rename(from, to).map_err(failed("rename to", to))
+}
