@@ -10,6 +10,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, Stream, StreamExt};
 use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming, SizeHint};
@@ -18,6 +20,7 @@ use tokio::sync::mpsc;
 
 use crate::answer::Failure;
 use crate::call::blocking;
+use crate::link::Link;
 
 /// Pieces a writer may be ahead of the client.
 const QUEUE: usize = 4;
@@ -32,6 +35,25 @@ enum Content {
     Empty,
     Full(Bytes),
     Stream(BoxStream<'static, io::Result<Bytes>>),
+    Endless(BoxStream<'static, io::Result<Bytes>>),
+}
+
+/// Ends `pieces` with an error once `end` completes, so that nobody takes what came for all there is.
+fn cut_by(
+    mut end: BoxFuture<'static, ()>,
+    mut pieces: BoxStream<'static, io::Result<Bytes>>,
+) -> impl Stream<Item = io::Result<Bytes>> {
+    let mut cut = false;
+    futures_util::stream::poll_fn(move |context| {
+        if cut {
+            return Poll::Ready(None);
+        }
+        if end.as_mut().poll(context).is_ready() {
+            cut = true;
+            return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
+        }
+        pieces.poll_next_unpin(context)
+    })
 }
 
 impl Body {
@@ -47,10 +69,22 @@ impl Body {
         Self(Content::Stream(pieces.boxed()))
     }
 
-    /// Ends a stream when `gone` completes.
-    pub(crate) fn until(self, gone: impl Future<Output = ()> + Send + 'static) -> Self {
+    /// Returns a body of pieces that come as they happen, and that nobody expects to end by itself soon.
+    pub(crate) fn endless(pieces: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Self {
+        Self(Content::Endless(pieces.boxed()))
+    }
+
+    /// Cuts a stream off when its link says so: none outlives its client, and an endless one not the server either.
+    pub(crate) fn tied_to(self, link: Link) -> Self {
         match self.0 {
-            Content::Stream(pieces) => Self(Content::Stream(pieces.take_until(gone).boxed())),
+            Content::Stream(pieces) => {
+                let end = async move { link.hung_up().await };
+                Self(Content::Stream(cut_by(end.boxed(), pieces).boxed()))
+            }
+            Content::Endless(pieces) => {
+                let end = async move { link.over().await };
+                Self(Content::Endless(cut_by(end.boxed(), pieces).boxed()))
+            }
             content => Self(content),
         }
     }
@@ -59,7 +93,7 @@ impl Body {
     pub(crate) fn as_full(&self) -> Option<&Bytes> {
         match &self.0 {
             Content::Full(bytes) => Some(bytes),
-            Content::Empty | Content::Stream(_) => None,
+            Content::Empty | Content::Stream(_) | Content::Endless(_) => None,
         }
     }
 }
@@ -79,7 +113,7 @@ impl hyper::body::Body for Body {
                 self.0 = Content::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
-            Content::Stream(pieces) => pieces
+            Content::Stream(pieces) | Content::Endless(pieces) => pieces
                 .poll_next_unpin(context)
                 .map(|piece| piece.map(|piece| piece.map(Frame::data))),
         }
@@ -93,7 +127,7 @@ impl hyper::body::Body for Body {
         match &self.0 {
             Content::Empty => SizeHint::with_exact(0),
             Content::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Content::Stream(_) => SizeHint::default(),
+            Content::Stream(_) | Content::Endless(_) => SizeHint::default(),
         }
     }
 }

@@ -13,7 +13,6 @@
 //! A client is attached before it is told so: whoever has read `101` and then starts the container misses nothing.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::BytesMut;
 use futures_util::future::BoxFuture;
@@ -32,6 +31,7 @@ use crate::answer::{self, Answer, common_headers};
 use crate::body::Body;
 use crate::call;
 use crate::client::Client;
+use crate::link::Link;
 use crate::opening::Takeover;
 use crate::version::ApiVersion;
 
@@ -141,13 +141,14 @@ pub(crate) enum Served {
 pub(crate) async fn serve(
     engine: &Engine,
     client: Client,
+    link: &Link,
     takeover: Takeover,
 ) -> io::Result<Served> {
     let read = takeover.read.clone();
     let given_back = client.clone();
     let taken = match takeover.kind {
-        Kind::Attach => attach(engine, client, &takeover).await?,
-        Kind::ExecStart => exec_start(engine, client, &takeover).await?,
+        Kind::Attach => attach(engine, client, link, &takeover).await?,
+        Kind::ExecStart => exec_start(engine, client, link, &takeover).await?,
     };
     Ok(if taken {
         Served::Done
@@ -156,7 +157,12 @@ pub(crate) async fn serve(
     })
 }
 
-async fn attach(engine: &Engine, mut client: Client, takeover: &Takeover) -> io::Result<bool> {
+async fn attach(
+    engine: &Engine,
+    mut client: Client,
+    link: &Link,
+    takeover: &Takeover,
+) -> io::Result<bool> {
     let name = takeover.params.name();
     let query = AttachQuery::read(&takeover.query);
     let (upgrade, version) = (takeover.upgrade, takeover.version);
@@ -172,11 +178,16 @@ async fn attach(engine: &Engine, mut client: Client, takeover: &Takeover) -> io:
     };
     client.write_all(&head(upgrade, tty, version)).await?;
     socket.write_all(&takeover.early).await?;
-    join(client.clone(), Process::Attached(socket), client.hung_up()).await?;
+    join(client, Process::Attached(socket), link.over()).await?;
     Ok(true)
 }
 
-async fn exec_start(engine: &Engine, mut client: Client, takeover: &Takeover) -> io::Result<bool> {
+async fn exec_start(
+    engine: &Engine,
+    mut client: Client,
+    link: &Link,
+    takeover: &Takeover,
+) -> io::Result<bool> {
     let id = takeover.params.name();
     let Ok(body) = call::document::<ExecStartBody>(&takeover.headers, &takeover.body) else {
         return Ok(false);
@@ -208,7 +219,7 @@ async fn exec_start(engine: &Engine, mut client: Client, takeover: &Takeover) ->
             Err(error) => Process::failed(&error, tty),
         }
     };
-    join(client.clone(), process, client.hung_up()).await?;
+    join(client, process, link.over()).await?;
     Ok(true)
 }
 
@@ -216,7 +227,7 @@ async fn exec_start(engine: &Engine, mut client: Client, takeover: &Takeover) ->
 pub(crate) async fn join<C>(
     client: C,
     process: Process,
-    gone: impl Future<Output = ()>,
+    over: impl Future<Output = ()>,
 ) -> io::Result<()>
 where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -246,13 +257,13 @@ where
         .await?;
         to_client.shutdown().await
     };
-    tokio::pin!(input, output, gone);
+    tokio::pin!(input, output, over);
     let mut input_open = true;
     loop {
         tokio::select! {
             biased;
             result = &mut output => return result,
-            () = &mut gone => return Ok(()),
+            () = &mut over => return Ok(()),
             result = &mut input, if input_open => {
                 // A process that takes no more input, or a client that sends no more, may have more to say or to hear.
                 if let Err(error) = result {
@@ -261,40 +272,6 @@ where
                 input_open = false;
             }
         }
-    }
-}
-
-/// The connection a request came on, as far as hyper does not have it to itself.
-#[derive(Clone)]
-pub(crate) struct Link {
-    pub(crate) client: Client,
-    /// What is to be done once hyper has let go of the connection.
-    afterwards: Arc<Mutex<Option<Afterwards>>>,
-}
-
-type Afterwards = BoxFuture<'static, io::Result<()>>;
-
-impl Link {
-    pub(crate) fn new(client: Client) -> Self {
-        Self {
-            client,
-            afterwards: Arc::default(),
-        }
-    }
-
-    fn set_afterwards(&self, work: Afterwards) {
-        *self
-            .afterwards
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(work);
-    }
-
-    /// Takes what is to be done afterwards, if there is anything.
-    pub(crate) fn take_afterwards(&self) -> Option<Afterwards> {
-        self.afterwards
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
     }
 }
 
@@ -314,10 +291,10 @@ pub(crate) fn answer(
         );
     };
     let upgrade = hyper::upgrade::on(&mut request);
-    let client = link.client.clone();
+    let watched = link.watched();
     link.set_afterwards(Box::pin(async move {
         let upgraded = upgrade.await.map_err(io::Error::other)?;
-        join(TokioIo::new(upgraded), process, client.hung_up()).await
+        join(TokioIo::new(upgraded), process, watched.over()).await
     }));
     let mut answer = answer::empty(StatusCode::SWITCHING_PROTOCOLS);
     let headers = answer.headers_mut();
@@ -343,7 +320,7 @@ fn as_body(request: Request<Incoming>, process: Process) -> Body {
         }
         to_process.shutdown().await
     }));
-    Body::stream(futures_util::stream::poll_fn(move |context| {
+    Body::endless(futures_util::stream::poll_fn(move |context| {
         if let Some(feeding) = &mut input
             && let std::task::Poll::Ready(result) = feeding.as_mut().poll(context)
         {

@@ -15,6 +15,7 @@ mod body;
 mod call;
 mod client;
 mod hijack;
+mod link;
 mod opening;
 mod router;
 mod routes;

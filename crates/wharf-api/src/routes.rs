@@ -16,7 +16,7 @@ use wharf_wire::query::Query;
 use crate::answer::{Answer, Failure, common_headers, empty, typed};
 use crate::body::Body;
 use crate::call::Call;
-use crate::hijack::Link;
+use crate::link::Link;
 use crate::router::{self, Found, Route};
 use crate::version::VersionError;
 
@@ -52,7 +52,7 @@ pub(crate) async fn answer(engine: Engine, request: Request<Incoming>) -> Answer
     match link {
         // hyper does not read while it answers: that nobody listens it would find when it writes, if it ever does.
         // Work that is not a stream goes on to its end, listened to or not.
-        Some(link) => answer.map(|body| body.until(async move { link.client.hung_up().await })),
+        Some(link) => answer.map(|body| body.tied_to(link)),
         None => answer,
     }
 }

@@ -1,8 +1,8 @@
 //! Listening, connections and their end.
 //!
 //! One task accepts on each listener and owns the tasks of its connections; [`serve`] owns the accepting tasks. When
-//! it is told to stop, accepting ends at once, idle connections end, requests under way get [`GRACE`] to end, and what
-//! is left then (somebody following a log) is cut. Connections handed over to shims are not the engine's and go on.
+//! it is told to stop, accepting ends at once, idle connections end, endless answers (somebody follows a log) are cut,
+//! other requests under way get [`GRACE`] to end, and what is left then is cut too. Connections handed over to shims are not the engine's and go on.
 //!
 //! Bounds: [`MAX_CONNECTIONS`] for each listener (more wait in the kernel's queue), [`MAX_HEAD`] and [`MAX_HEADERS`]
 //! for a request's head, [`HEAD_TIME`] for it to arrive, which is also how long an idle connection is kept.
@@ -19,12 +19,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use wharf_engine::Engine;
 
 use crate::client::Client;
-use crate::hijack::{self, Link, Served};
+use crate::hijack::{self, Served};
+use crate::link::{Link, Stopping};
 use crate::opening::{self, Opening};
 use crate::routes;
 
@@ -99,21 +100,9 @@ impl From<TcpListener> for Listener {
     }
 }
 
-/// Tells tasks that they are to stop.
-#[derive(Clone)]
-struct Stopping(watch::Receiver<bool>);
-
-impl Stopping {
-    /// Returns once they are, or nobody is left to tell them.
-    async fn told(&mut self) {
-        drop(self.0.wait_for(|stop| *stop).await);
-    }
-}
-
 /// Serves the API on `listeners` until `shutdown` completes.
 pub async fn serve(engine: Engine, listeners: Vec<Listener>, shutdown: impl Future<Output = ()>) {
-    let (stop, stopping) = watch::channel(false);
-    let stopping = Stopping(stopping);
+    let (stop, stopping) = Stopping::channel();
     let mut accepting = JoinSet::new();
     for listener in listeners {
         accepting.spawn(accept(engine.clone(), listener, stopping.clone()));
@@ -168,6 +157,7 @@ async fn drain(mut connections: JoinSet<()>) -> usize {
 
 /// Serves one connection to its end.
 async fn connection(engine: Engine, mut client: Client, mut stopping: Stopping) {
+    let link = Link::new(client.clone(), stopping.clone());
     let opening = tokio::select! {
         opening = tokio::time::timeout(HEAD_TIME, opening::read(&mut client)) => opening,
         () = stopping.told() => return,
@@ -178,7 +168,7 @@ async fn connection(engine: Engine, mut client: Client, mut stopping: Stopping) 
         Ok(Ok(Opening::Takeover(takeover))) => {
             let span = tracing::debug_span!("takeover", kind = ?takeover.kind, name = takeover.params.name());
             tracing::debug!(parent: &span, upgrade = takeover.upgrade, "a connection is taken over");
-            match hijack::serve(&engine, client, *takeover).await {
+            match hijack::serve(&engine, client, &link, *takeover).await {
                 Ok(Served::GivenBack(client)) => client,
                 Ok(Served::Done) => return,
                 Err(error) => {
@@ -193,12 +183,11 @@ async fn connection(engine: Engine, mut client: Client, mut stopping: Stopping) 
         }
         Err(_) => return,
     };
-    http(engine, client, stopping).await;
+    http(engine, client, link, stopping).await;
 }
 
 /// Serves a connection with hyper, and what comes after if a request takes it over.
-async fn http(engine: Engine, client: Client, mut stopping: Stopping) {
-    let link = Link::new(client.clone());
+async fn http(engine: Engine, client: Client, link: Link, mut stopping: Stopping) {
     let service = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(link.clone());
         let answer = routes::answer(engine.clone(), request);

@@ -102,11 +102,13 @@ async fn logs(call: Call) -> Result<Answer, Failure> {
         ));
     }
     let log = call.engine.logs(call.name(), &query)?;
-    Ok(typed(
-        StatusCode::OK,
-        hijack::content_type(log.tty, call.version),
-        Body::stream(log),
-    ))
+    let content_type = hijack::content_type(log.tty, call.version);
+    let body = if query.follow {
+        Body::endless(log)
+    } else {
+        Body::stream(log)
+    };
+    Ok(typed(StatusCode::OK, content_type, body))
 }
 
 async fn changes(call: Call) -> Result<Answer, Failure> {
@@ -195,7 +197,7 @@ async fn wait(call: Call) -> Result<Answer, Failure> {
     let waiting = call
         .engine
         .wait(call.name(), WaitCondition::read(&call.query)?)?;
-    Ok(json_stream(Body::stream(stream::once(async move {
+    Ok(json_stream(Body::endless(stream::once(async move {
         line(&waiting.await).map_err(io::Error::other)
     }))))
 }

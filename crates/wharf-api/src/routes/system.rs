@@ -59,7 +59,7 @@ async fn info(call: Call) -> Result<Answer, Failure> {
 
 async fn events(call: Call) -> Result<Answer, Failure> {
     let events = call.engine.events(&EventsQuery::read(&call.query)?)?;
-    Ok(json_stream(Body::stream(
+    Ok(json_stream(Body::endless(
         events.map(|event| line(&event).map_err(io::Error::other)),
     )))
 }
