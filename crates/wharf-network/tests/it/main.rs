@@ -2,6 +2,8 @@
 //! namespace, so that tests neither see each other nor the machine's own network. They need root,
 //! and the programs `ip` and `nft` to look at the result with other eyes than ours.
 
+#![expect(clippy::unwrap_used, reason = "a step that fails fails the test")]
+
 mod lab;
 
 mod bridge;
