@@ -54,25 +54,10 @@ async fn list(call: Call) -> Result<Answer, Failure> {
 
 async fn create(mut call: Call) -> Result<Answer, Failure> {
     let query = CreateQuery::read(&call.query);
-    refuse_foreign_platform(&query.platform)?;
+    Call::refuse_foreign_platform(&query.platform)?;
     let body: ContainerCreateBody = call.document().await?;
     let created = call.engine.create(query.name.as_deref(), body).await?;
     Ok(json_with(StatusCode::CREATED, &created))
-}
-
-/// Containers are processes of this kernel and this processor.
-fn refuse_foreign_platform(platform: &str) -> Result<(), Failure> {
-    let own = if cfg!(target_arch = "aarch64") {
-        "linux/arm64"
-    } else {
-        "linux/amd64"
-    };
-    if platform.is_empty() || platform == own || platform == "linux" {
-        return Ok(());
-    }
-    Err(Failure::invalid(format!(
-        "platform {platform} is not supported: this engine runs {own}"
-    )))
 }
 
 async fn inspect(call: Call) -> Result<Answer, Failure> {
@@ -131,7 +116,8 @@ async fn export(call: Call) -> Result<Answer, Failure> {
 }
 
 async fn start(call: Call) -> Result<Answer, Failure> {
-    if call.has_body() {
+    // What some clients send for nothing is not longer than this.
+    if call.has_body_beyond(7) {
         return Err(Failure::invalid(
             "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24",
         ));

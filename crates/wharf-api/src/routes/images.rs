@@ -190,6 +190,7 @@ async fn import(call: Call, query: ImageCreateQuery) -> Result<Body, Failure> {
 }
 
 async fn pull(engine: Engine, query: ImageCreateQuery) -> Result<Body, Failure> {
+    Call::refuse_foreign_platform(&query.platform)?;
     let name = match query.tag.as_str() {
         "" => query.from_image,
         digest if digest.contains(':') => format!("{}@{digest}", query.from_image),
