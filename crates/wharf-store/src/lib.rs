@@ -28,6 +28,8 @@ mod diff;
 mod error;
 mod extract;
 mod files;
+#[cfg(test)]
+mod fixtures;
 mod image;
 mod ingest;
 mod layer;
@@ -39,6 +41,8 @@ mod snapshot;
 mod state;
 mod store;
 mod tar;
+#[cfg(test)]
+mod testsuite;
 mod tree;
 
 pub use collect::{Report, Roots};

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::*;
 use crate::files::open_directory;
-use crate::tar::{Segment, Writer};
+use crate::fixtures::{archive, directory, entry, file, link};
+use crate::tar::Segment;
 
 const BOUNDS: Bounds = Bounds {
     bytes: 1 << 30,
@@ -59,51 +60,6 @@ impl Place {
         assert_eq!(names(&host), ["passwd"]);
         assert_eq!(names(self.directory.path()), ["host", "tree"]);
     }
-}
-
-fn archive(entries: &[(Entry, &[u8])]) -> Vec<u8> {
-    let mut writer = Writer::new(Vec::new());
-    for (entry, data) in entries {
-        writer.append(entry, &mut &**data).expect("append");
-    }
-    writer.finish().expect("finish")
-}
-
-fn entry(path: &str, kind: Kind) -> Entry {
-    Entry {
-        path: path.as_bytes().to_vec(),
-        link: Vec::new(),
-        kind,
-        mode: 0o644,
-        uid: 0,
-        gid: 0,
-        mtime: Time {
-            seconds: 1_600_000_000,
-            nanoseconds: 123_456_789,
-        },
-        device: (0, 0),
-        size: 0,
-        sparse: None,
-        xattrs: Vec::new(),
-    }
-}
-
-fn file<'a>(path: &str, data: &'a [u8]) -> (Entry, &'a [u8]) {
-    let mut entry = entry(path, Kind::Regular);
-    entry.size = data.len() as u64;
-    (entry, data)
-}
-
-fn directory(path: &str) -> (Entry, &'static [u8]) {
-    let mut entry = entry(path, Kind::Directory);
-    entry.mode = 0o755;
-    (entry, b"")
-}
-
-fn link(path: &str, target: &str, kind: Kind) -> (Entry, &'static [u8]) {
-    let mut entry = entry(path, kind);
-    entry.link = target.as_bytes().to_vec();
-    (entry, b"")
 }
 
 fn is_whiteout(path: &Path) -> bool {

@@ -303,14 +303,15 @@ mod tests {
             volatile: true,
         };
         let layers = layers(root, count);
-        for _ in 0..2 {
+        for written in ["y", "z"] {
             let mount = overlay.mount(&layers, Some(&upper), false).expect("mount");
             let path = files::proc_path(mount.as_fd());
             let read = |name: &str| std::fs::read_to_string(path.join(name)).expect("read");
             assert_eq!(read("top"), (count - 1).to_string());
-            assert_eq!(read("file-0"), "x");
-            std::fs::write(path.join("file-0"), b"y").expect("write");
-            assert_eq!(std::fs::read(root.join("fs/file-0")).expect("read"), b"y");
+            assert_eq!(read("file-1"), "x");
+            std::fs::write(path.join("file-0"), written).expect("write");
+            let upper = std::fs::read_to_string(root.join("fs/file-0")).expect("read");
+            assert_eq!(upper, written);
         }
     }
 

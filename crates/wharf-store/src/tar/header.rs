@@ -45,10 +45,6 @@ impl Header {
 
     pub(super) fn kind(&self) -> Kind {
         match self.type_flag() {
-            // Before ustar a directory was a file whose name ends in a slash.
-            b'0' | 0 | b'7' if self.name().ends_with(b"/") && self.type_flag() != b'7' => {
-                Kind::Directory
-            }
             b'0' | 0 | b'7' | b'S' => Kind::Regular,
             b'1' => Kind::HardLink,
             b'2' => Kind::Symlink,

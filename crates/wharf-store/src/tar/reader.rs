@@ -92,7 +92,9 @@ impl<R: Read> Reader<R> {
             .or(records.path.clone())
             .or(long_name)
             .unwrap_or_else(|| header.name());
-        if kind == Kind::Regular && header.type_flag() != b'7' && path.ends_with(b"/") {
+        // Before ustar a directory was a file whose name ends in a slash. The whole name: the part
+        // of a long one that is in the header may end so by chance.
+        if matches!(header.type_flag(), b'0' | 0) && path.ends_with(b"/") {
             kind = Kind::Directory;
         }
         let mtime = match records.mtime {

@@ -207,12 +207,16 @@ fn old_sparse_maps_of_gnu_are_read() {
 
 #[test]
 fn maps_in_records_are_read() {
-    let records = b"22 GNU.sparse.major=0\n22 GNU.sparse.minor=1\n30 GNU.sparse.map=0,3,512000,2\n19 GNU.sparse.name=\n";
-    let records = &records[..records.len() - 19];
-    let more = b"29 GNU.sparse.realsize=600000";
-    let mut all = records.to_vec();
-    all.extend_from_slice(format!("{} GNU.sparse.size=600000\n", 26).as_bytes());
-    let _: &[u8] = more;
+    let mut all = Vec::new();
+    for record in [
+        "GNU.sparse.major=0",
+        "GNU.sparse.minor=1",
+        "GNU.sparse.map=0,3,512000,2",
+        "GNU.sparse.size=600000",
+    ] {
+        let length = record.len() + 4;
+        all.extend_from_slice(format!("{length} {record}\n").as_bytes());
+    }
     let mut bytes = header(b'x', b"x", all.len() as u64).to_vec();
     let length = all.len();
     all.resize(length.next_multiple_of(BLOCK), 0);
