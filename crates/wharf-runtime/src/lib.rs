@@ -22,6 +22,7 @@ mod attributes;
 mod capabilities;
 mod channel;
 mod child;
+pub mod cli;
 mod detour;
 mod error;
 mod exec;

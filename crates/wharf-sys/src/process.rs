@@ -169,6 +169,25 @@ fn place(fds: &[OwnedFd]) -> io::Result<()> {
     Ok(())
 }
 
+/// Copies of the `count` descriptors from 3 on, which whoever started this process has left open for
+/// it to pass on.
+///
+/// # Errors
+/// EBADF when one of them is not open.
+pub fn inherited(count: u16) -> io::Result<Vec<OwnedFd>> {
+    let first = libc::STDERR_FILENO + 1;
+    let copies = (first..first + i32::from(count)).map(|number| {
+        // SAFETY: fcntl(2) with F_DUPFD_CLOEXEC takes three integers; a number that is not open is EBADF.
+        let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, first) };
+        if copy < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: fcntl(2) just returned this new descriptor, and nothing else owns it.
+        Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+    });
+    copies.collect()
+}
+
 /// Ends the process at once: no destructors, no flushing, no exit handlers, which belong to the
 /// process this one is a copy of.
 pub fn exit_now(code: u8) -> ! {
