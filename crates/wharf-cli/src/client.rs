@@ -1,0 +1,335 @@
+//! The client of the Engine API: HTTP/1.1 on plain connections, no pool but the connections that are idle.
+//!
+//! Every request names the newest API version we speak; an engine that finds it too new says which it
+//! speaks, and the request is made again in that one. So the engine of the same release, which is the one that
+//! is nearly always there, is asked nothing beforehand.
+//!
+//! The program is over in milliseconds, so a connection is kept for the next request and opened when none
+//! is idle: `run` needs three, since being attached and waiting each hold one.
+
+mod error;
+mod file_body;
+mod reply;
+
+pub(crate) use error::ClientError;
+pub(crate) use file_body::FileBody;
+pub(crate) use reply::Reply;
+
+use std::cell::{Cell, RefCell};
+use std::io;
+
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, UPGRADE, USER_AGENT};
+use hyper::upgrade::Upgraded;
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::program::Program;
+use crate::settings::{Address, Host};
+
+type Body = UnsyncBoxBody<Bytes, io::Error>;
+pub(super) type Sender = SendRequest<Body>;
+
+/// A version of the API, 1.x.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Minor(u32);
+
+impl Minor {
+    /// Reads `1.51`.
+    fn parse(text: &str) -> Option<Self> {
+        text.strip_prefix("1.")?.parse().ok().map(Self)
+    }
+}
+
+/// A client of one engine.
+pub(crate) struct Client {
+    host: Host,
+    program: Program,
+    version: Cell<Minor>,
+    settled: Cell<bool>,
+    idle: RefCell<Vec<Sender>>,
+    trace: bool,
+}
+
+/// What a request carries.
+#[derive(Clone)]
+enum Content {
+    Nothing,
+    Json(Bytes),
+}
+
+impl Client {
+    /// Returns a client; it connects when it is first used.
+    pub(crate) fn new(host: Host, program: Program, trace: bool) -> Self {
+        let newest = Minor::parse(wharf_wire::API_VERSION).unwrap_or(Minor(24));
+        Self {
+            host,
+            program,
+            version: Cell::new(newest),
+            settled: Cell::new(false),
+            idle: RefCell::default(),
+            trace,
+        }
+    }
+
+    /// The API version spoken, `1.51`.
+    pub(crate) fn api_version(&self) -> String {
+        format!("1.{}", self.version.get().0)
+    }
+
+    /// Asks for a document.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.call(Method::GET, path).await?.json().await
+    }
+
+    /// Posts without content.
+    pub(crate) async fn post(&self, path: &str) -> Result<Reply<'_>, ClientError> {
+        self.call(Method::POST, path).await
+    }
+
+    /// Posts a document.
+    pub(crate) async fn post_json(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<Reply<'_>, ClientError> {
+        self.send(Method::POST, path, json(body)?, None).await
+    }
+
+    /// Makes a request without content.
+    pub(crate) async fn call(&self, method: Method, path: &str) -> Result<Reply<'_>, ClientError> {
+        self.send(method, path, Content::Nothing, None).await
+    }
+
+    /// Posts a file's content. It cannot be sent twice, so that an engine that may be older is asked first.
+    pub(crate) async fn post_file(
+        &self,
+        path: &str,
+        kind: &'static str,
+        file: FileBody,
+    ) -> Result<Reply<'_>, ClientError> {
+        self.settle().await?;
+        let path = self.versioned(path);
+        let request = self
+            .request(Method::POST, &path)
+            .header(CONTENT_TYPE, kind)
+            .body(file.boxed_unsync());
+        self.exchange(&Method::POST, &path, request.map_err(ClientError::Request)?)
+            .await?
+            .checked()
+            .await
+    }
+
+    /// Posts and takes the connection over for a stream in both directions.
+    pub(crate) async fn upgrade(
+        &self,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<TokioIo<Upgraded>, ClientError> {
+        let content = body.map(json).transpose()?.unwrap_or(Content::Nothing);
+        let reply = self.send(Method::POST, path, content, Some("tcp")).await?;
+        reply.into_stream().await
+    }
+
+    /// Finds the version to speak, unless it is known.
+    pub(crate) async fn settle(&self) -> Result<(), ClientError> {
+        if self.settled.replace(true) {
+            return Ok(());
+        }
+        let request = self
+            .request(Method::GET, "/_ping")
+            .body(empty())
+            .map_err(ClientError::Request)?;
+        let reply = self.exchange(&Method::GET, "/_ping", request).await?;
+        if let Some(theirs) = reply
+            .header("Api-Version")
+            .and_then(|text| Minor::parse(&text))
+        {
+            self.version.set(self.version.get().min(theirs));
+        }
+        reply.bytes().await?;
+        Ok(())
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        content: Content,
+        upgrade: Option<&str>,
+    ) -> Result<Reply<'_>, ClientError> {
+        loop {
+            let versioned = self.versioned(path);
+            let mut request = self.request(method.clone(), &versioned);
+            if let Some(protocol) = upgrade {
+                request = request
+                    .header(CONNECTION, "Upgrade")
+                    .header(UPGRADE, protocol);
+            }
+            let body = match &content {
+                Content::Nothing => empty(),
+                Content::Json(bytes) => {
+                    request = request.header(CONTENT_TYPE, "application/json");
+                    full(bytes.clone())
+                }
+            };
+            let request = request.body(body).map_err(ClientError::Request)?;
+            let reply = self.exchange(&method, &versioned, request).await?;
+            match reply.checked().await {
+                Err(ClientError::Engine {
+                    status: StatusCode::BAD_REQUEST,
+                    message,
+                }) if self.step_down(&message) => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// Goes back to the version an engine offers when it finds ours too new; true when there is one to try.
+    fn step_down(&self, message: &str) -> bool {
+        let offered = message
+            .contains("is too new")
+            .then(|| message.split("Maximum supported API version is ").nth(1))
+            .flatten()
+            .and_then(|text| Minor::parse(text.split([' ', ',']).next()?.trim_end_matches('.')));
+        match offered {
+            Some(minor) if minor < self.version.get() => {
+                self.version.set(minor);
+                self.settled.set(true);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn versioned(&self, path: &str) -> String {
+        format!("/v1.{}{path}", self.version.get().0)
+    }
+
+    fn request(&self, method: Method, path: &str) -> hyper::http::request::Builder {
+        let host = match &self.host.address {
+            Address::Unix(_) => "api.wharf",
+            Address::Tcp(text, _) => text,
+        };
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, host)
+            .header(USER_AGENT, concat!("wharf/", env!("CARGO_PKG_VERSION")))
+    }
+
+    async fn exchange(
+        &self,
+        method: &Method,
+        path: &str,
+        request: Request<Body>,
+    ) -> Result<Reply<'_>, ClientError> {
+        if self.trace {
+            crate::printer::trace(&format!("{method} {path}"));
+        }
+        let mut sender = self.connection().await?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|source| self.broken(source))?;
+        if self.trace {
+            crate::printer::trace(&format!("{method} {path}: {}", response.status()));
+        }
+        Ok(Reply::new(self, sender, response))
+    }
+
+    fn broken(&self, source: hyper::Error) -> ClientError {
+        ClientError::Exchange {
+            address: self.host.address.to_string(),
+            source,
+        }
+    }
+
+    /// Keeps a connection for the next request.
+    fn keep(&self, sender: Sender) {
+        self.idle.borrow_mut().push(sender);
+    }
+
+    async fn connection(&self) -> Result<Sender, ClientError> {
+        loop {
+            let idle = self.idle.borrow_mut().pop();
+            match idle {
+                Some(mut sender) => {
+                    // The engine may have closed it meanwhile.
+                    if sender.ready().await.is_ok() {
+                        return Ok(sender);
+                    }
+                }
+                None => return self.connect().await,
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Sender, ClientError> {
+        let failed = |source| ClientError::connect(self.program, &self.host.address, source);
+        match &self.host.address {
+            Address::Unix(path) => {
+                let stream = match UnixStream::connect(path).await {
+                    Err(error) if !self.host.chosen && nobody_listens(&error) => {
+                        crate::launch::engine(path)
+                            .await
+                            .map_err(|source| ClientError::Launch { source })?
+                    }
+                    other => other.map_err(failed)?,
+                };
+                handshake(stream)
+                    .await
+                    .map_err(|source| self.broken(source))
+            }
+            Address::Tcp(_, address) => {
+                let stream = TcpStream::connect(address).await.map_err(failed)?;
+                // Keystrokes are small and wait for nobody.
+                stream.set_nodelay(true).map_err(failed)?;
+                handshake(stream)
+                    .await
+                    .map_err(|source| self.broken(source))
+            }
+        }
+    }
+}
+
+/// Whether a failed connection means that no engine runs.
+pub(super) fn nobody_listens(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+    )
+}
+
+async fn handshake<S>(stream: S) -> Result<Sender, hyper::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    // Ends with the connection; what goes wrong on it is told to the request that waits for its answer.
+    tokio::spawn(connection.with_upgrades());
+    Ok(sender)
+}
+
+fn json(body: &impl Serialize) -> Result<Content, ClientError> {
+    serde_json::to_vec(body)
+        .map(|bytes| Content::Json(bytes.into()))
+        .map_err(ClientError::Encode)
+}
+
+fn empty() -> Body {
+    full(Bytes::new())
+}
+
+fn full(bytes: Bytes) -> Body {
+    Full::new(bytes)
+        .map_err(|never| match never {})
+        .boxed_unsync()
+}

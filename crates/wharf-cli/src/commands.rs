@@ -1,0 +1,307 @@
+//! The commands and how a line finds its own.
+
+mod attach;
+mod attended;
+mod create;
+mod diff;
+mod each;
+mod events;
+mod exec;
+mod export;
+mod help;
+mod history;
+mod image_inspect;
+mod images;
+mod import;
+mod info;
+mod inspect;
+mod kill;
+mod load;
+mod logs;
+mod pause;
+mod port;
+mod ps;
+mod pull;
+mod rename;
+mod restart;
+mod rm;
+mod rmi;
+mod run;
+mod save;
+mod start;
+mod stop;
+mod system_df;
+mod table;
+mod tag;
+mod top;
+mod version;
+mod wait;
+
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::grammar::{Arity, Flag, Grammar, Invalid, Line, UsageError, UsageProblem};
+use crate::printer::Printer;
+use crate::program::Program;
+use crate::settings::Host;
+
+/// What a command's function has to work with.
+pub(crate) struct Context {
+    pub(crate) program: Program,
+    /// The program and the command as typed.
+    pub(crate) command: String,
+    pub(crate) printer: Printer,
+    globals: Globals,
+}
+
+impl Context {
+    /// A client of the engine that is meant.
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
+        let host = Host::resolve(self.globals.hosts.first().map(String::as_str))
+            .map_err(|error| Failure::of(&error))?;
+        Ok(Client::new(host, self.program, self.globals.debug))
+    }
+
+    /// Runs what talks to the engine, on this thread.
+    pub(crate) fn block_on<T>(
+        &self,
+        future: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::message(format!("cannot wait for the engine: {error}")))?;
+        runtime.block_on(future)
+    }
+
+    /// Where to read more about the command that was typed.
+    pub(crate) fn hint(&self) -> String {
+        format!("Run '{} --help' for more information", self.command)
+    }
+}
+
+/// One command.
+pub(crate) struct Command<A: 'static> {
+    /// Its names, the grouped ones first: `container ls`, `container list`, `ps`.
+    pub(crate) names: &'static [&'static str],
+    pub(crate) about: &'static str,
+    /// What follows the name in the usage line.
+    pub(crate) usage: &'static str,
+    pub(crate) grammar: Grammar<A>,
+    pub(crate) run: fn(&Context, A, Vec<String>) -> Result<u8, Failure>,
+}
+
+/// A command, whatever its arguments.
+pub(crate) trait AnyCommand: Sync {
+    fn names(&self) -> &'static [&'static str];
+    fn about(&self) -> &'static str;
+    fn help(&self, program: Program, name: &str) -> String;
+    fn execute(
+        &self,
+        program: Program,
+        globals: Globals,
+        name: &str,
+        arguments: &[String],
+    ) -> Result<u8, Failure>;
+}
+
+impl<A: Default> AnyCommand for Command<A> {
+    fn names(&self) -> &'static [&'static str] {
+        self.names
+    }
+
+    fn about(&self) -> &'static str {
+        self.about
+    }
+
+    fn help(&self, program: Program, name: &str) -> String {
+        help::command(program, self, name)
+    }
+
+    fn execute(
+        &self,
+        program: Program,
+        globals: Globals,
+        name: &str,
+        arguments: &[String],
+    ) -> Result<u8, Failure> {
+        let command = format!("{} {name}", program.name());
+        match self.grammar.parse(arguments) {
+            Ok(Line::Help) => {
+                Printer.data(self.help(program, name).as_bytes())?;
+                Ok(0)
+            }
+            Ok(Line::Arguments(values, positional)) => (self.run)(
+                &Context {
+                    program,
+                    command,
+                    printer: Printer,
+                    globals,
+                },
+                values,
+                positional,
+            ),
+            Err(problem) => {
+                let usage = format!("{command} {}", self.usage).trim_end().to_owned();
+                Err(Failure::Usage(UsageError {
+                    problem,
+                    command,
+                    usage,
+                }))
+            }
+        }
+    }
+}
+
+/// The flags before the command.
+#[derive(Debug, Default)]
+pub(crate) struct Globals {
+    hosts: Vec<String>,
+    debug: bool,
+    version: bool,
+}
+
+type G = Flag<Globals>;
+
+pub(crate) static GLOBALS: Grammar<Globals> = Grammar {
+    flags: &[&[
+        G::refused("config"),
+        G::refused("context").short('c'),
+        G::switch("debug", "Enable debug mode", |a, on| a.debug = on).short('D'),
+        G::value("host", "list", "Daemon socket to connect to", |a, v| {
+            a.hosts.push(v.to_owned());
+            Ok(())
+        })
+        .short('H'),
+        G::value(
+            "log-level",
+            "string",
+            "Set the logging level (\"debug\", \"info\", \"warn\", \"error\", \"fatal\")",
+            |a, v| {
+                match v {
+                    "debug" => a.debug = true,
+                    "info" | "warn" | "error" | "fatal" => {}
+                    other => {
+                        return Err(Invalid(format!("unable to parse logging level: {other}")));
+                    }
+                }
+                Ok(())
+            },
+        )
+        .short('l')
+        .default("\"info\""),
+        G::refused("tls"),
+        G::refused("tlscacert"),
+        G::refused("tlscert"),
+        G::refused("tlskey"),
+        G::refused("tlsverify"),
+        G::switch("version", "Print version information and quit", |a, on| {
+            a.version = on;
+        })
+        .short('v'),
+    ]],
+    interspersed: false,
+    arity: Arity::AtLeast(0),
+};
+
+/// Runs a command line.
+pub(crate) fn dispatch(program: Program, arguments: &[String]) -> Result<u8, Failure> {
+    let (globals, words) = match GLOBALS.parse(arguments) {
+        Ok(Line::Help) => return show(&help::root(program)),
+        Ok(Line::Arguments(globals, words)) => (globals, words),
+        Err(problem) => {
+            let command = program.name().to_owned();
+            let usage = format!("{command} [OPTIONS] COMMAND [ARG...]");
+            return Err(Failure::Usage(UsageError {
+                problem,
+                command,
+                usage,
+            }));
+        }
+    };
+    if globals.version {
+        return show(&format!(
+            "Wharf version {}, Engine API {}\n",
+            env!("CARGO_PKG_VERSION"),
+            wharf_wire::API_VERSION
+        ));
+    }
+    if globals.hosts.len() > 1 {
+        return Err(Failure::message("Specify only one -H"));
+    }
+    match words.split_first() {
+        None => show(&help::root(program)),
+        Some((word, rest)) if word == "help" => help_about(program, rest),
+        Some((group, rest)) if table::group(group).is_some() => match rest.split_first() {
+            None => show(&help::group(program, group)),
+            Some((flag, _)) if flag == "--help" || flag == "-h" => {
+                show(&help::group(program, group))
+            }
+            Some((word, rest)) => {
+                let name = format!("{group} {word}");
+                match table::find(&name) {
+                    Some((command, name)) => command.execute(program, globals, name, rest),
+                    None => Err(unknown(program, &name, Some(group))),
+                }
+            }
+        },
+        Some((word, rest)) => match table::find(word) {
+            Some((command, name)) => command.execute(program, globals, name, rest),
+            None => Err(unknown(program, word, None)),
+        },
+    }
+}
+
+fn show(text: &str) -> Result<u8, Failure> {
+    Printer.data(text.as_bytes())?;
+    Ok(0)
+}
+
+fn help_about(program: Program, words: &[String]) -> Result<u8, Failure> {
+    let name = words.join(" ");
+    if name.is_empty() {
+        return show(&help::root(program));
+    }
+    if table::group(&name).is_some() {
+        return show(&help::group(program, &name));
+    }
+    match table::find(&name) {
+        Some((command, name)) => show(&command.help(program, name)),
+        None => Err(unknown(program, &name, None)),
+    }
+}
+
+fn unknown(program: Program, name: &str, group: Option<&str>) -> Failure {
+    let program = program.name();
+    if name.starts_with('-') || name.contains(" -") {
+        let command = group.map_or(program.to_owned(), |group| format!("{program} {group}"));
+        let flag = name.rsplit(' ').next().unwrap_or(name);
+        let problem = match flag.strip_prefix("--") {
+            Some(long) => UsageProblem::UnknownLong(long.to_owned()),
+            None => UsageProblem::UnknownShort {
+                letter: flag.chars().nth(1).unwrap_or('-'),
+                group: flag.trim_start_matches('-').to_owned(),
+            },
+        };
+        return Failure::Usage(UsageError {
+            problem,
+            usage: command.clone(),
+            command,
+        });
+    }
+    if table::is_dockers(name) {
+        return Failure::message(format!(
+            "{program}: {program} {name} is known from Docker, but wharf does not serve it yet\n\nRun '{program} --help' for more information"
+        ));
+    }
+    match group {
+        None => Failure::message(format!(
+            "{program}: unknown command: {program} {name}\n\nRun '{program} --help' for more information"
+        )),
+        Some(group) => Failure::message(format!(
+            "{program}: unknown command: {program} {name}\n\nUsage:  {program} {group}\n\nRun '{program} {group} --help' for more information"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests;

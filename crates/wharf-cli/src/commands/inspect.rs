@@ -1,0 +1,220 @@
+//! `inspect`: everything about objects of any kind, as JSON or by a template.
+
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::ser::{PrettyFormatter, Serializer};
+use wharf_template::{MissingKey, Options, Template};
+use wharf_wire::query::encode;
+
+use super::{Command, Context};
+use crate::client::{Client, ClientError};
+use crate::failure::{Failure, chain};
+use crate::grammar::{Arity, Flag, Grammar};
+
+#[derive(Debug, Default)]
+pub(super) struct Arguments {
+    format: Option<String>,
+    size: bool,
+    kind: Option<String>,
+}
+
+type F = Flag<Arguments>;
+
+const ABOUT_FORMAT: &str = "Format output using a custom template: 'json': Print in JSON format 'TEMPLATE': Print output using the given Go template.";
+
+pub(super) static FORMAT: &[F] = &[F::value("format", "string", ABOUT_FORMAT, |a, v| {
+    a.format = Some(v.to_owned());
+    Ok(())
+})
+.short('f')];
+
+static SIZE: &[F] =
+    &[F::switch("size", "Display total file sizes", |a, on| a.size = on).short('s')];
+
+pub(super) static COMMAND: Command<Arguments> = Command {
+    names: &["inspect"],
+    about: "Return low-level information on Docker objects",
+    usage: "[OPTIONS] NAME|ID [NAME|ID...]",
+    grammar: Grammar {
+        flags: &[
+            FORMAT,
+            SIZE,
+            &[F::value(
+                "type",
+                "string",
+                "Only inspect objects of the given type",
+                |a, v| {
+                    a.kind = Some(v.to_owned());
+                    Ok(())
+                },
+            )],
+        ],
+        interspersed: true,
+        arity: Arity::AtLeast(1),
+    },
+    run: |context, arguments, names| {
+        let kinds: &[Kind] = match arguments.kind.as_deref() {
+            None | Some("") => &[Kind::Container, Kind::Image, Kind::Network, Kind::Volume],
+            Some("container") => &[Kind::Container],
+            Some("image") => &[Kind::Image],
+            Some("network") => &[Kind::Network],
+            Some("volume") => &[Kind::Volume],
+            Some(other) => {
+                return Err(Failure::message(format!(
+                    "{other:?} is not a valid value for --type"
+                )));
+            }
+        };
+        inspect(context, &arguments, kinds, &names)
+    },
+};
+
+pub(super) static CONTAINER: Command<Arguments> = Command {
+    names: &["container inspect"],
+    about: "Display detailed information on one or more containers",
+    usage: "[OPTIONS] CONTAINER [CONTAINER...]",
+    grammar: Grammar {
+        flags: &[FORMAT, SIZE],
+        interspersed: true,
+        arity: Arity::AtLeast(1),
+    },
+    run: |context, arguments, names| inspect(context, &arguments, &[Kind::Container], &names),
+};
+
+/// A kind of object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Container,
+    Image,
+    Network,
+    Volume,
+}
+
+impl Kind {
+    fn path(self, name: &str, size: bool) -> String {
+        let name = encode(name);
+        match self {
+            Self::Container if size => format!("/containers/{name}/json?size=1"),
+            Self::Container => format!("/containers/{name}/json"),
+            Self::Image => format!("/images/{name}/json"),
+            Self::Network => format!("/networks/{name}"),
+            Self::Volume => format!("/volumes/{name}"),
+        }
+    }
+}
+
+/// Members that are maps with the user's keys: one of those missing is no mistake in the template.
+const MAPS: [&str; 11] = [
+    "Labels",
+    "Networks",
+    "Ports",
+    "PortBindings",
+    "ExposedPorts",
+    "Volumes",
+    "Annotations",
+    "Sysctls",
+    "Tmpfs",
+    "Options",
+    "Data",
+];
+
+/// Shows objects of the given kinds.
+pub(super) fn inspect(
+    context: &Context,
+    arguments: &Arguments,
+    kinds: &[Kind],
+    names: &[String],
+) -> Result<u8, Failure> {
+    let template = match arguments.format.as_deref() {
+        None | Some("") => None,
+        Some("json") => Some(Template::parse("", "{{json .}}")),
+        Some(text) => Some(Template::parse("", text)),
+    };
+    let template = template
+        .transpose()
+        .map_err(|error| Failure::with_code(format!("template parsing error: {error}"), 64))?;
+    let client = context.client()?;
+    let (objects, missing) = context.block_on(async {
+        let (mut objects, mut missing) = (Vec::new(), Vec::new());
+        for name in names {
+            match find(&client, kinds, name, arguments.size).await {
+                Ok(object) => objects.push(object),
+                Err(FindError::Nowhere(name)) => {
+                    missing.push(format!("Error: No such object: {name}"));
+                }
+                Err(FindError::Client(error @ ClientError::Engine { .. })) => {
+                    missing.push(chain(&error));
+                }
+                Err(FindError::Client(error)) => return Err(error.into()),
+            }
+        }
+        Ok((objects, missing))
+    })?;
+    let text = match &template {
+        None => pretty(&objects)?,
+        Some(template) => by_template(template, &objects)?,
+    };
+    context.printer.data(text.as_bytes())?;
+    if missing.is_empty() {
+        Ok(0)
+    } else {
+        Err(Failure::message(missing.join("\n")))
+    }
+}
+
+enum FindError {
+    Nowhere(String),
+    Client(ClientError),
+}
+
+async fn find(client: &Client, kinds: &[Kind], name: &str, size: bool) -> Result<Value, FindError> {
+    for kind in kinds {
+        match client.get(&kind.path(name, size)).await {
+            Ok(object) => return Ok(object),
+            // A kind the engine does not serve has no objects; a name that one kind refuses may be another's.
+            Err(ClientError::Engine { status, .. })
+                if kinds.len() > 1 && matches!(status.as_u16(), 400 | 404 | 501) => {}
+            Err(error) => return Err(FindError::Client(error)),
+        }
+    }
+    Err(FindError::Nowhere(name.to_owned()))
+}
+
+/// A list indented by four, as Docker's.
+pub(super) fn pretty(objects: &[Value]) -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    objects
+        .serialize(&mut Serializer::with_formatter(
+            &mut bytes,
+            PrettyFormatter::with_indent(b"    "),
+        ))
+        .map_err(|error| Failure::of(&error))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned() + "\n")
+}
+
+fn by_template(template: &Template, objects: &[Value]) -> Result<String, Failure> {
+    let mut text = String::new();
+    for object in objects {
+        let strict = Options {
+            missing_key: MissingKey::Error,
+            ..Options::default()
+        };
+        let shown = template.execute(object, &strict).or_else(|error| {
+            let in_map = MAPS
+                .iter()
+                .any(|map| error.location.contains(&format!(".{map}.")));
+            if in_map {
+                template.execute(object, &Options::default())
+            } else {
+                Err(error)
+            }
+        });
+        text.push_str(
+            &shown.map_err(|error| {
+                Failure::with_code(format!("template parsing error: {error}"), 1)
+            })?,
+        );
+        text.push('\n');
+    }
+    Ok(text)
+}

@@ -1,0 +1,81 @@
+//! `rmi`: images removed.
+
+use hyper::Method;
+use wharf_wire::query::encode;
+use wharf_wire::{ImageDelete, ImageRemoveQuery};
+
+use super::{Command, Context};
+use crate::client::ClientError;
+use crate::failure::{Failure, chain};
+use crate::grammar::{Arity, Flag, Grammar};
+
+#[derive(Debug, Default)]
+pub(super) struct Arguments {
+    query: ImageRemoveQuery,
+}
+
+type F = Flag<Arguments>;
+
+pub(super) static COMMAND: Command<Arguments> = Command {
+    names: &["image rm", "image remove", "image rmi", "rmi"],
+    about: "Remove one or more images",
+    usage: "[OPTIONS] IMAGE [IMAGE...]",
+    grammar: Grammar {
+        flags: &[&[
+            F::switch("force", "Force removal of the image", |a, on| {
+                a.query.force = on;
+            })
+            .short('f'),
+            F::switch("no-prune", "Do not delete untagged parents", |a, on| {
+                a.query.no_prune = on;
+            }),
+            F::refused("platform"),
+        ]],
+        interspersed: true,
+        arity: Arity::AtLeast(1),
+    },
+    run,
+};
+
+fn run(context: &Context, arguments: Arguments, names: Vec<String>) -> Result<u8, Failure> {
+    let query = arguments.query.write();
+    let client = context.client()?;
+    let (failures, fatal) = context.block_on(async {
+        let (mut failures, mut fatal) = (Vec::new(), false);
+        for name in &names {
+            let removed = async {
+                client
+                    .call(Method::DELETE, &format!("/images/{}{query}", encode(name)))
+                    .await?
+                    .json::<Vec<ImageDelete>>()
+                    .await
+            };
+            match removed.await {
+                Ok(steps) => {
+                    for step in steps {
+                        let line = if step.deleted.is_empty() {
+                            format!("Untagged: {}", step.untagged)
+                        } else {
+                            format!("Deleted: {}", step.deleted)
+                        };
+                        context.printer.line(&line)?;
+                    }
+                }
+                Err(error @ ClientError::Engine { .. }) => {
+                    fatal |= error.status().is_none_or(|status| status.as_u16() != 404);
+                    failures.push(chain(&error));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok((failures, fatal))
+    })?;
+    if failures.is_empty() {
+        return Ok(0);
+    }
+    if arguments.query.force && !fatal {
+        context.printer.note(&failures.join("\n"));
+        return Ok(0);
+    }
+    Err(Failure::message(failures.join("\n")))
+}

@@ -1,0 +1,48 @@
+//! `save`: images to an archive.
+
+use wharf_wire::query::QueryWriter;
+
+use super::export::download;
+use super::{Command, Context};
+use crate::failure::Failure;
+use crate::grammar::{Arity, Flag, Grammar};
+
+#[derive(Debug, Default)]
+pub(super) struct Arguments {
+    output: Option<String>,
+}
+
+type F = Flag<Arguments>;
+
+pub(super) static COMMAND: Command<Arguments> = Command {
+    names: &["image save", "save"],
+    about: "Save one or more images to a tar archive (streamed to STDOUT by default)",
+    usage: "[OPTIONS] IMAGE [IMAGE...]",
+    grammar: Grammar {
+        flags: &[&[
+            F::value(
+                "output",
+                "string",
+                "Write to a file, instead of STDOUT",
+                |a, v| {
+                    a.output = Some(v.to_owned());
+                    Ok(())
+                },
+            )
+            .short('o'),
+            F::refused("platform"),
+        ]],
+        interspersed: true,
+        arity: Arity::AtLeast(1),
+    },
+    run,
+};
+
+fn run(context: &Context, arguments: Arguments, names: Vec<String>) -> Result<u8, Failure> {
+    let query = QueryWriter::new().each("names", &names).finish();
+    download(
+        context,
+        &format!("/images/get{query}"),
+        arguments.output.as_deref(),
+    )
+}

@@ -1,0 +1,101 @@
+//! The table of commands and groups.
+
+use super::AnyCommand;
+use super::{
+    attach, create, diff, events, exec, export, history, image_inspect, images, import, info,
+    inspect, kill, load, logs, pause, port, ps, pull, rename, restart, rm, rmi, run, save, start,
+    stop, system_df, tag, top, version, wait,
+};
+
+/// Every command, in the order of their plain names.
+pub(super) static COMMANDS: &[&dyn AnyCommand] = &[
+    &attach::COMMAND,
+    &create::COMMAND,
+    &diff::COMMAND,
+    &events::COMMAND,
+    &exec::COMMAND,
+    &export::COMMAND,
+    &history::COMMAND,
+    &image_inspect::COMMAND,
+    &images::COMMAND,
+    &import::COMMAND,
+    &info::COMMAND,
+    &inspect::COMMAND,
+    &inspect::CONTAINER,
+    &kill::COMMAND,
+    &load::COMMAND,
+    &logs::COMMAND,
+    &pause::PAUSE,
+    &port::COMMAND,
+    &ps::COMMAND,
+    &pull::COMMAND,
+    &rename::COMMAND,
+    &restart::COMMAND,
+    &rm::COMMAND,
+    &rmi::COMMAND,
+    &run::COMMAND,
+    &save::COMMAND,
+    &start::COMMAND,
+    &stop::COMMAND,
+    &system_df::COMMAND,
+    &tag::COMMAND,
+    &top::COMMAND,
+    &pause::UNPAUSE,
+    &version::COMMAND,
+    &wait::COMMAND,
+];
+
+/// A group of commands.
+pub(super) struct Group {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+}
+
+/// Every group.
+pub(super) static GROUPS: &[Group] = &[
+    Group {
+        name: "container",
+        about: "Manage containers",
+    },
+    Group {
+        name: "image",
+        about: "Manage images",
+    },
+    Group {
+        name: "system",
+        about: "Manage Wharf",
+    },
+];
+
+/// The commands the root's help shows first.
+pub(super) const COMMON: [&str; 7] = ["run", "exec", "ps", "pull", "images", "version", "info"];
+
+/// Commands of Docker's that are not served.
+const DOCKERS: &str = " build builder buildx checkpoint commit compose completion config context cp login logout manifest network \
+    node plugin prune push search secret service stack stats swarm trust update volume ";
+
+/// Finds a group.
+pub(super) fn group(name: &str) -> Option<&'static Group> {
+    GROUPS.iter().find(|group| group.name == name)
+}
+
+/// Finds a command, and the name it is shown by: an alias within a group is shown by the group's first name.
+pub(super) fn find(name: &str) -> Option<(&'static dyn AnyCommand, &'static str)> {
+    COMMANDS.iter().find_map(|command| {
+        let names = command.names();
+        let found = names.iter().find(|known| **known == name)?;
+        let shown = if found.contains(' ') {
+            names.first()?
+        } else {
+            found
+        };
+        Some((*command, *shown))
+    })
+}
+
+/// Whether Docker has such a command.
+pub(super) fn is_dockers(name: &str) -> bool {
+    name.split(' ')
+        .next_back()
+        .is_some_and(|word| DOCKERS.contains(&format!(" {word} ")))
+}

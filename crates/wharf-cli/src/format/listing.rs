@@ -1,0 +1,211 @@
+//! Lists of objects: the default table, `--format`, `-q`.
+//!
+//! A row is an object of fields, and a table is a template over each row, so that the default table and one of
+//! the user's are made the same way. Field names and headers are Docker's.
+
+use std::io::{self, Write};
+
+use serde_json::{Map, Value};
+use tabwriter::TabWriter;
+use wharf_template::{ExecError, Functions, Method, Options, ParseError, Template};
+
+/// A field of a kind of object: its name in templates, its header in tables.
+pub(crate) type Field = (&'static str, &'static str);
+
+/// A kind of object that is listed.
+pub(crate) struct Kind {
+    /// All fields.
+    pub(crate) fields: &'static [Field],
+    /// The Go type errors name.
+    pub(crate) go_type: &'static str,
+    /// What `--format raw` stands for, where Docker has it.
+    pub(crate) raw: Option<&'static str>,
+}
+
+/// A list that cannot be shown.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ListingError {
+    /// The template does not parse.
+    #[error("template parsing error: {0}")]
+    Parse(#[from] ParseError),
+    /// The template does not fit the objects.
+    #[error("failed to execute template: {0}")]
+    Execute(#[from] ExecError),
+    /// The table cannot be laid out.
+    #[error("cannot lay the table out")]
+    Layout(#[from] io::Error),
+}
+
+/// One object: its fields, and the labels behind `{{.Label "x"}}`.
+pub(crate) struct Row {
+    fields: Map<String, Value>,
+    labels: Map<String, Value>,
+}
+
+/// The key the labels are under while a template asks for single ones; no field has it.
+const LABELS: &str = "\u{0}labels";
+
+impl Row {
+    /// Returns a row of texts in the order of the kind's fields.
+    pub(crate) fn new<const N: usize>(fields: [(&'static str, String); N]) -> Self {
+        let mut pairs = fields.to_vec();
+        pairs.sort();
+        let fields = pairs
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), Value::String(value)))
+            .collect();
+        Self {
+            fields,
+            labels: Map::new(),
+        }
+    }
+
+    /// The same with labels.
+    pub(crate) fn with_labels<'a>(
+        mut self,
+        labels: impl IntoIterator<Item = (&'a String, &'a String)>,
+    ) -> Self {
+        self.labels = labels
+            .into_iter()
+            .map(|(name, value)| (name.clone(), Value::String(value.clone())))
+            .collect();
+        self
+    }
+}
+
+const LABEL: Method = Method {
+    name: "Label",
+    arguments: 1,
+    call: label,
+};
+const LABEL_HEADER: Method = Method {
+    name: "Label",
+    arguments: 1,
+    call: label_header,
+};
+
+fn label(root: &Value, arguments: &[&str]) -> Result<String, String> {
+    let name = arguments.first().copied().unwrap_or_default();
+    Ok(root
+        .get(LABELS)
+        .and_then(|labels| labels.get(name)?.as_str())
+        .unwrap_or_default()
+        .to_owned())
+}
+
+fn label_header(_: &Value, arguments: &[&str]) -> Result<String, String> {
+    let name = arguments.first().copied().unwrap_or_default();
+    Ok(name
+        .rsplit('.')
+        .next()
+        .unwrap_or(name)
+        .replace(['-', '_'], " "))
+}
+
+/// How a list is to be shown.
+pub(crate) struct Shape {
+    /// A template, perhaps of a table.
+    template: String,
+    table: bool,
+    json: bool,
+}
+
+impl Shape {
+    /// Reads `--format`; without it the list is a table of `default`, fields with tabs between.
+    pub(crate) fn new(kind: &Kind, format: Option<&str>, default: &str) -> Self {
+        let format = format.unwrap_or_default();
+        let template = |text: &str| text.replace("\\t", "\t").replace("\\n", "\n");
+        let shape = |template: String, table, json| Self {
+            template,
+            table,
+            json,
+        };
+        match format {
+            "" | "table" => shape(default.to_owned(), true, false),
+            "json" => shape(String::new(), false, true),
+            "raw" if kind.raw.is_some() => {
+                shape(kind.raw.unwrap_or_default().to_owned(), false, false)
+            }
+            other => match other
+                .strip_prefix("table")
+                .filter(|rest| rest.starts_with([' ', '\t', '{']))
+            {
+                Some(rest) => shape(template(rest.trim_start()), true, false),
+                None => shape(template(other), false, false),
+            },
+        }
+    }
+
+    /// Whether a field is shown, so that the engine need not count what nobody reads.
+    pub(crate) fn shows(&self, field: &str) -> bool {
+        self.json || self.template.contains(field)
+    }
+
+    /// Shows the rows.
+    pub(crate) fn show(&self, kind: &Kind, rows: Vec<Row>) -> Result<String, ListingError> {
+        let mut lines = String::new();
+        if self.json {
+            for row in rows {
+                lines.push_str(&Value::Object(row.fields).to_string());
+                lines.push('\n');
+            }
+            return Ok(lines);
+        }
+        let template = Template::parse("", &self.template)?;
+        if self.table {
+            lines.push_str(&self.header(kind, &template)?);
+            lines.push('\n');
+        }
+        let options = Options {
+            root_type: Some(kind.go_type),
+            methods: &[LABEL],
+            ..Options::default()
+        };
+        let single_labels = self.template.contains(".Label ");
+        for row in rows {
+            let mut fields = row.fields;
+            if single_labels {
+                fields.insert(LABELS.to_owned(), Value::Object(row.labels));
+            }
+            lines.push_str(&template.execute(&Value::Object(fields), &options)?);
+            lines.push('\n');
+        }
+        if self.table {
+            Ok(align(&lines)?)
+        } else {
+            Ok(lines)
+        }
+    }
+
+    fn header(&self, kind: &Kind, template: &Template) -> Result<String, ListingError> {
+        let headers: Map<String, Value> = kind
+            .fields
+            .iter()
+            .map(|(name, header)| ((*name).to_owned(), Value::String((*header).to_owned())))
+            .collect();
+        let options = Options {
+            root_type: Some(kind.go_type),
+            methods: &[LABEL_HEADER],
+            functions: Functions::Headers,
+            ..Options::default()
+        };
+        Ok(template.execute(&Value::Object(headers), &options)?)
+    }
+}
+
+/// Turns tabs into columns as Docker does: at least ten wide, three blanks between.
+pub(crate) fn align(lines: &str) -> io::Result<String> {
+    columns(lines, 10, 3)
+}
+
+/// Turns tabs into columns; the least width of a column counts its padding, as in Go and unlike in the crate.
+pub(crate) fn columns(lines: &str, minimum: usize, padding: usize) -> io::Result<String> {
+    let mut writer = TabWriter::new(Vec::new())
+        .minwidth(minimum.saturating_sub(padding))
+        .padding(padding);
+    writer.write_all(lines.as_bytes())?;
+    let bytes = writer
+        .into_inner()
+        .map_err(|error| io::Error::other(error.to_string()))?;
+    String::from_utf8(bytes).map_err(io::Error::other)
+}
