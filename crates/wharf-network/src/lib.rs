@@ -23,6 +23,7 @@
 
 mod addresses;
 mod bridge;
+mod conntrack;
 mod firewall;
 mod foreign;
 mod namespace;

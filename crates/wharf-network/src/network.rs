@@ -289,6 +289,7 @@ impl BridgeNetwork {
             undo(&mut reservations, &ports);
             return Err(PublishError::Kernel { source });
         }
+        self.forget_connections(&ports);
         Ok(ports)
     }
 
@@ -298,10 +299,17 @@ impl BridgeNetwork {
         let removed = lock(&self.firewall).remove(ports);
         // Kept until now: nobody gets the host's port while its packets still go elsewhere.
         ports.iter().for_each(|port| reservations.release(port));
+        self.forget_connections(ports);
         removed.map_err(|source| NetworkError::Kernel {
             operation: "unpublish ports",
             source,
         })
+    }
+
+    fn forget_connections(&self, ports: &[PublishedPort]) {
+        if let Some(watch) = &*lock(&self.watch) {
+            watch.forget(ports);
+        }
     }
 
     /// Stops the threads, closes the pool, and removes bridge and table if asked to. All of it is

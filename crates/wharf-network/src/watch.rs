@@ -2,21 +2,26 @@
 //! `systemctl restart nftables`, `firewall-cmd --reload`) sweeps our rules away with his own; they
 //! are back a moment later.
 //!
+//! Its thread also does what publishing leaves to be done but nobody has to wait for: it forgets
+//! connections tracked before.
+//!
 //! The kernel tells of every change. After one that is not ours, the watch waits until the other
 //! has finished, then compares what should be there with what is.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 
+use crate::conntrack;
 use crate::firewall::Firewall;
 use crate::foreign;
 use crate::netlink::{Refusal, Socket, answers};
 use crate::nftables;
+use crate::ports::{Protocol, PublishedPort};
 
 /// How long nothing must have changed before it is looked at.
 const QUIET: Duration = Duration::from_millis(50);
@@ -24,26 +29,46 @@ const QUIET: Duration = Duration::from_millis(50);
 /// How long a stream of changes can put that off.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
-/// A running watch. Dropping it ends it.
+/// A running watch. Dropping it ends it, once it has done what it was given.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    stop: Arc<OwnedFd>,
+    orders: Arc<Orders>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread is told.
+#[derive(Debug)]
+struct Orders {
+    told: OwnedFd,
+    given: Mutex<Given>,
+}
+
+#[derive(Debug, Default)]
+struct Given {
+    /// Ports whose tracked connections are to be forgotten.
+    forget: Vec<PublishedPort>,
+    end: bool,
 }
 
 impl Watch {
     /// Starts watching over this firewall. The caller's thread must be in the host's namespace.
     pub(crate) fn start(firewall: Arc<Mutex<Firewall>>) -> Result<Self, WatchError> {
         let changes = Socket::netfilter_changes(nftables::CHANGES).map_err(WatchError::Listen)?;
-        let stop = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
-        let stop = Arc::new(stop.map_err(|errno| WatchError::Listen(Refusal::Socket(errno)))?);
-        let stopped = Arc::clone(&stop);
+        let connections = Socket::netfilter().map_err(WatchError::Listen)?;
+        let told = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(|errno| WatchError::Listen(Refusal::Socket(errno)))?;
+        let orders = Arc::new(Orders {
+            told,
+            given: Mutex::default(),
+        });
+        let theirs = Arc::clone(&orders);
         let thread = thread::Builder::new()
             .name("wharf-nftables".to_owned())
             .spawn(move || {
                 if let Err(error) = (Loop {
                     changes,
-                    stopped,
+                    connections,
+                    orders: theirs,
                     firewall,
                 })
                 .run()
@@ -53,10 +78,41 @@ impl Watch {
             })
             .map_err(WatchError::Thread)?;
         Ok(Self {
-            stop,
+            orders,
             thread: Some(thread),
         })
     }
+
+    /// Has the connections forgotten that are tracked to these ports' UDP ones.
+    pub(crate) fn forget(&self, ports: &[PublishedPort]) {
+        let udp = ports.iter().filter(|port| port.protocol == Protocol::Udp);
+        if udp.clone().next().is_some() {
+            self.order(|given| given.forget.extend(udp));
+        }
+    }
+
+    fn order(&self, give: impl FnOnce(&mut Given)) {
+        give(&mut lock(&self.orders.given));
+        if let Err(errno) = rustix::io::write(&self.orders.told, &1_u64.to_ne_bytes()) {
+            tracing::error!(%errno, "the watch over the firewall rules cannot be told anything");
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.order(|given| given.end = true);
+        if let Some(thread) = self.thread.take()
+            && let Err(panic) = thread.join()
+        {
+            tracing::error!(?panic, "the watch over the firewall rules panicked");
+        }
+    }
+}
+
+/// Nothing done under these locks leaves its subject half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Why the rules are not watched.
@@ -68,36 +124,24 @@ pub(crate) enum WatchError {
     Thread(#[source] std::io::Error),
 }
 
-impl Drop for Watch {
-    fn drop(&mut self) {
-        if let Err(errno) = rustix::io::write(&*self.stop, &1_u64.to_ne_bytes()) {
-            tracing::error!(%errno, "the watch over the firewall rules cannot be told to end");
-            return;
-        }
-        if let Some(thread) = self.thread.take()
-            && let Err(panic) = thread.join()
-        {
-            tracing::error!(?panic, "the watch over the firewall rules panicked");
-        }
-    }
-}
-
 struct Loop {
     changes: Socket,
-    stopped: Arc<OwnedFd>,
+    connections: Socket,
+    orders: Arc<Orders>,
     firewall: Arc<Mutex<Firewall>>,
 }
 
 impl Loop {
-    fn run(&self) -> Result<(), Refusal> {
-        let own_port = self.lock().socket.port();
+    fn run(&mut self) -> Result<(), Refusal> {
+        let own_port = lock(&self.firewall).socket.port();
         let mut buffer = Vec::new();
         // Since when something of others' has changed that has not been looked at.
         let mut changed: Option<Instant> = None;
         loop {
             let left = |since: Instant| LONGEST_WAIT.saturating_sub(since.elapsed()).min(QUIET);
             match self.wait(changed.map(left))? {
-                Woken::Stopped => return Ok(()),
+                Woken::Told if !self.obey()? => return Ok(()),
+                Woken::Told => {}
                 Woken::Changed => {
                     if self.read_changes(&mut buffer, own_port)? {
                         changed.get_or_insert_with(Instant::now);
@@ -115,13 +159,22 @@ impl Loop {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Firewall> {
-        self.firewall.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Does what it was told; false when that was to end.
+    fn obey(&mut self) -> Result<bool, Refusal> {
+        match rustix::io::read(&self.orders.told, &mut [0; 8]) {
+            Ok(_) | Err(Errno::AGAIN) => {}
+            Err(errno) => return Err(Refusal::Socket(errno)),
+        }
+        let Given { forget, end } = std::mem::take(&mut *lock(&self.orders.given));
+        if let Err(error) = conntrack::forget(&mut self.connections, &forget) {
+            tracing::warn!(%error, "tracked connections to published ports were not forgotten");
+        }
+        Ok(!end)
     }
 
     fn wait(&self, time: Option<Duration>) -> Result<Woken, Refusal> {
         let mut fds = [
-            PollFd::from_borrowed_fd(self.stopped.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.orders.told.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(self.changes.as_fd(), PollFlags::IN),
         ];
         let time = time.and_then(|time| Timespec::try_from(time).ok());
@@ -129,7 +182,7 @@ impl Loop {
         let ready = ready.map_err(Refusal::Socket)?;
         Ok(match () {
             () if ready == 0 => Woken::Quiet,
-            () if !fds[0].revents().is_empty() => Woken::Stopped,
+            () if !fds[0].revents().is_empty() => Woken::Told,
             () => Woken::Changed,
         })
     }
@@ -147,7 +200,7 @@ impl Loop {
     }
 
     fn restore(&self) {
-        let mut firewall = self.lock();
+        let mut firewall = lock(&self.firewall);
         match firewall.heal() {
             Ok(true) => tracing::info!(table = firewall.table, "firewall rules restored"),
             Ok(false) => {}
@@ -165,7 +218,7 @@ impl Loop {
 }
 
 enum Woken {
-    Stopped,
+    Told,
     Changed,
     Quiet,
 }

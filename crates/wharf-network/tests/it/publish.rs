@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use wharf_network::{
     BridgeConfig, BridgeNetwork, Existing, HostPort, PortRequest, Protocol, PublishedPort, Sandbox,
@@ -9,7 +10,7 @@ use wharf_network::{
 
 use crate::lab::{
     PATIENCE, SILENCE, ask, ask_udp, host, inside, neighbour, network, request, run, serve,
-    serve_udp,
+    serve_udp, until,
 };
 
 /// A host with a neighbour and a container that serves TCP and UDP on port 80.
@@ -364,4 +365,43 @@ fn rustix_limits() -> (u64, u64) {
     setrlimit(Resource::Nofile, raised).unwrap();
     let files = limit.maximum.unwrap_or(u64::MAX);
     (files, files)
+}
+
+/// A client that never stops sending from the same port, as DNS forwarders and SIP phones do.
+#[test]
+fn udp_client_follows_the_port_from_container_to_container() {
+    host(|| {
+        let (neighbour, network, first) = web();
+        let second = network.take().unwrap();
+        serve_udp(&second.netns, 80, "second");
+        let client = inside(&neighbour, || UdpSocket::bind("192.0.2.2:0").unwrap());
+        client.connect("192.0.2.1:5353").unwrap();
+        client
+            .set_read_timeout(Some(Duration::from_millis(100)))
+            .unwrap();
+        let answer = || {
+            client.send(b"who").unwrap();
+            let mut buffer = [0; 64];
+            let length = client.recv(&mut buffer).ok()?;
+            Some(String::from_utf8(buffer[..length].to_vec()).unwrap())
+        };
+        let answers = |expected: Option<&str>| {
+            until(&format!("{expected:?}"), || answer().as_deref() == expected);
+        };
+        let udp = |container| PortRequest {
+            protocol: Protocol::Udp,
+            ..request("0.0.0.0", 5353, container, 80)
+        };
+        assert_eq!(
+            answer(),
+            None,
+            "tracked already before anything is published"
+        );
+        let published = network.publish(&[udp(first.address)]).unwrap();
+        answers(Some("web 192.0.2.2"));
+        network.unpublish(&published).unwrap();
+        answers(None);
+        network.publish(&[udp(second.address)]).unwrap();
+        answers(Some("second 192.0.2.2"));
+    });
 }
