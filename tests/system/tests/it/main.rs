@@ -1,0 +1,4 @@
+//! The real binary, by user story.
+
+mod all_files;
+mod connection;
