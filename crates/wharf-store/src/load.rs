@@ -478,3 +478,6 @@ pub(crate) fn encode<T: serde::Serialize>(name: &str, value: &T) -> Result<Vec<u
         source,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -493,7 +493,7 @@ fn snapshots_survive_reopening(driver: DriverChoice) {
     let before = mount.content();
     drop(mount);
     let world = case.world.reopen(driver);
-    assert_eq!(world.store.snapshots(), [snapshot.clone()]);
+    assert_eq!(world.store.snapshots(), std::slice::from_ref(&snapshot));
     let mount = Mounted::new(
         world
             .store

@@ -31,6 +31,9 @@ pub(crate) struct Item<'a> {
     pub(crate) stat: &'a Stat,
 }
 
+/// Extended attributes: names and values.
+pub(crate) type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// Why a walk ended early.
 #[derive(Debug)]
 pub(crate) enum WalkError<E> {
@@ -80,7 +83,7 @@ impl Item<'_> {
     }
 
     /// Returns the attributes that belong to the file, in order.
-    pub(crate) fn attributes(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, PathError> {
+    pub(crate) fn attributes(&self) -> Result<Attributes, PathError> {
         let path = proc_path(self.parent).join(OsStr::from_bytes(self.name.to_bytes()));
         let list = match grow(|buffer| rustix::fs::llistxattr(&path, buffer)) {
             // No attributes on this file system, or on links and nodes.

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use crate::files::{self, failed};
 use crate::snapshot::{Mounter, Parts};
-use crate::tree::{self, Item};
+use crate::tree::{self, Attributes, Item};
 use crate::{Change, ChangeKind, DiffError, PathError};
 
 /// Reads the changes out of an overlay's upper directory.
@@ -114,7 +114,7 @@ struct Facts {
     /// Of a directory neither is: both change with its entries.
     size: i64,
     modified: (i64, i64),
-    attributes: Vec<(Vec<u8>, Vec<u8>)>,
+    attributes: Attributes,
 }
 
 /// Compares a copy with the layers it was made of.

@@ -160,9 +160,8 @@ fn copy_data(source: BorrowedFd<'_>, target: BorrowedFd<'_>, size: u64) -> Resul
         let end = segment.offset + segment.length;
         while offset < end {
             let length = usize::try_from(end - offset).unwrap_or(usize::MAX);
-            match rustix::fs::copy_file_range(source, Some(&mut offset), target, None, length)? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                _ => {}
+            if rustix::fs::copy_file_range(source, Some(&mut offset), target, None, length)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
     }

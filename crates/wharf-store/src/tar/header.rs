@@ -36,7 +36,7 @@ impl Header {
             unsigned += i64::from(byte);
             signed += i64::from(byte.cast_signed());
         }
-        (stored == unsigned || stored == signed).then(|| Self(*block))
+        (stored == unsigned || stored == signed).then_some(Self(*block))
     }
 
     pub(super) fn type_flag(&self) -> u8 {
