@@ -48,6 +48,7 @@ pub(crate) use chains::interface;
 
 use crate::netlink::{self, Message, Refusal, Socket, attributes, text};
 use crate::nftables::{self, Element, Field, INET, attribute};
+use crate::owner::Owner;
 use crate::ports::{Protocol, PublishedPort};
 
 const PUBLISHED: &str = "published";
@@ -104,13 +105,14 @@ impl Firewall {
         bridge: &str,
         subnet: Ipv4Net,
         ports: &[PublishedPort],
+        owner: Owner,
     ) -> Result<Self, Refusal> {
         let mut firewall = Self {
             socket: Socket::netfilter()?,
             table: table_name(bridge),
             bridge: bridge.to_owned(),
             subnet: subnet.trunc(),
-            userdata: nftables::comment_userdata(&comment(bridge)),
+            userdata: [nftables::comment_userdata(&comment(bridge)), owner.encode()].concat(),
             published: ports.iter().copied().collect(),
             loaded: None,
         };

@@ -30,6 +30,7 @@ mod namespace;
 mod netlink;
 mod network;
 mod nftables;
+mod owner;
 mod pool;
 mod ports;
 mod reservations;

@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ipnet::Ipv4Net;
 
 use crate::bridge::Bridge;
-use crate::firewall::Firewall;
+use crate::firewall::{self, Firewall};
 use crate::foreign;
 use crate::namespace::{NamespaceError, enter, on_own_thread};
 use crate::netlink::{Refusal, Socket};
+use crate::owner::Owner;
 use crate::pool::Pool;
 use crate::ports::{PortRequest, PublishError, PublishedPort};
 use crate::reservations::Reservations;
@@ -178,6 +179,7 @@ impl BridgeNetwork {
     pub fn open(config: BridgeConfig, existing: Existing<'_>) -> Result<Self, OpenError> {
         let mut warnings = Vec::new();
         let mut socket = Socket::route().map_err(refused("speak to the kernel"))?;
+        check_owner(&config.name)?;
         let bridge = Bridge::prepare(&mut socket, &config, &mut warnings)?;
         let mut reservations = Reservations::of_host();
         for port in existing.ports {
@@ -185,8 +187,13 @@ impl BridgeNetwork {
                 warnings.push(Warning::PortTaken { port: *port });
             }
         }
-        let mut firewall = Firewall::load(&config.name, bridge.address, existing.ports)
-            .map_err(refused("load the firewall rules"))?;
+        let mut firewall = Firewall::load(
+            &config.name,
+            bridge.address,
+            existing.ports,
+            Owner::this_process(),
+        )
+        .map_err(refused("load the firewall rules"))?;
         foreign::accept_bridge(&mut firewall)
             .map_err(refused("have other forward chains accept containers"))?;
         let firewall = Arc::new(Mutex::new(firewall));
@@ -332,6 +339,20 @@ impl BridgeNetwork {
             .and_then(|mut socket| socket.request(&[route::delete(bridge)]))
             .map_err(kernel("delete the bridge"));
         withdrawn.and(deleted).and(removed)
+    }
+}
+
+/// Sees that no other engine that runs has the bridge.
+fn check_owner(bridge: &str) -> Result<(), OpenError> {
+    let owner = Socket::netfilter()
+        .and_then(|mut socket| Owner::of_table(&mut socket, &firewall::table_name(bridge)))
+        .map_err(refused("read the firewall rules"))?;
+    match owner {
+        Some(owner) => Err(OpenError::InUse {
+            name: bridge.to_owned(),
+            pid: owner.pid,
+        }),
+        None => Ok(()),
     }
 }
 

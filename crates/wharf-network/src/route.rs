@@ -26,7 +26,11 @@ const LINK_MTU: u16 = 4;
 const LINK_PEER: u16 = 5;
 const LINK_MASTER: u16 = 10;
 const LINK_INFO: u16 = 18;
+const LINK_FAMILIES: u16 = 26;
 const LINK_NETNS: u16 = 28;
+const FAMILY_IPV6: u16 = 10;
+const IPV6_ADDRESS_MODE: u16 = 8;
+const NO_ADDRESS: u8 = 1;
 const INFO_KIND: u16 = 1;
 const INFO_DATA: u16 = 2;
 const INFO_PORT_KIND: u16 = 4;
@@ -202,15 +206,24 @@ pub(crate) fn set_master(link: u32, bridge: u32) -> Message {
     message
 }
 
-/// Lets a bridge send a frame back through the port it came by.
-pub(crate) fn set_hairpin(port: &str) -> Message {
+/// Makes a bridge port, before its first carrier, what a container's should be: the bridge may send
+/// a frame back through it (a container that reaches itself by a published port, where the host has
+/// bridged packets filtered), and it gets no IPv6 address of its own.
+pub(crate) fn settle_port(port: &str) -> Message {
     let mut message = Message::new(NEW_LINK, 0, &link_header(0, 0));
-    message.string(LINK_NAME, port).nested(LINK_INFO, |info| {
-        info.string(INFO_PORT_KIND, "bridge")
-            .nested(INFO_PORT_DATA, |data| {
-                data.bytes(PORT_HAIRPIN, &[1]);
+    message
+        .string(LINK_NAME, port)
+        .nested(LINK_INFO, |info| {
+            info.string(INFO_PORT_KIND, "bridge")
+                .nested(INFO_PORT_DATA, |data| {
+                    data.bytes(PORT_HAIRPIN, &[1]);
+                });
+        })
+        .nested(LINK_FAMILIES, |families| {
+            families.nested(FAMILY_IPV6, |ipv6| {
+                ipv6.bytes(IPV6_ADDRESS_MODE, &[NO_ADDRESS]);
             });
-    });
+        });
     message
 }
 

@@ -205,7 +205,7 @@ impl Workshop {
             };
             let there = VethEnd { name: INSIDE, mac };
             let pair = route::create_veth(&here, bridge, &there, netns.as_fd(), plan.mtu);
-            match self.host.request(&[pair, route::set_hairpin(&name)]) {
+            match self.host.request(&[pair, route::settle_port(&name)]) {
                 Ok(()) => return Ok(name),
                 Err(refusal) if refusal.errno() == Some(Errno::EXIST) => {}
                 Err(refusal) => return Err(SandboxError::Attach(refusal)),

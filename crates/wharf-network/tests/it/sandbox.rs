@@ -59,6 +59,10 @@ fn sandbox_is_complete() {
         assert_eq!(port["master"], "wharf0");
         assert_eq!(port["operstate"], "UP");
         assert_eq!(port["linkinfo"]["info_slave_data"]["hairpin"], true);
+        assert_eq!(
+            run(&format!("ip -6 addr show {}", sandbox.host_interface)),
+            ""
+        );
     });
 }
 
@@ -145,8 +149,14 @@ fn killed_engine_leaves_no_interface() {
             .spawn()
             .unwrap();
         until("the engine's pool is full", || {
-            attempt("ip link show wharf0").0 && ports_of_the_bridge() == 4
+            attempt("nft list table inet wharf").0 && ports_of_the_bridge() == 4
         });
+        let pid = engine.id();
+        let error = BridgeNetwork::open(BridgeConfig::default(), Existing::default()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("bridge wharf0 is used by another engine (process {pid})")
+        );
         engine.kill().unwrap();
         engine.wait().unwrap();
         until("its interfaces are gone", || ports_of_the_bridge() == 0);
