@@ -1,0 +1,226 @@
+//! Taking a name from an image, and the image away with its last name.
+//!
+//! The rules are Docker's: a name is only a name, unless it is the last; an id means the image with
+//! all its names, and a second repository asks for force. A stopped container is in the way unless
+//! forced, as it keeps the layers it needs; a running one is always in the way of the image, and
+//! never of a name when forced.
+
+use wharf_types::{Digest, Reference, failpoint};
+use wharf_wire as wire;
+
+use super::{Images, Names, Use, commit};
+use crate::error::Error;
+use crate::records::{Change, Records};
+
+/// What a removal comes to.
+#[derive(Debug, PartialEq, Eq)]
+struct Plan {
+    untag: Vec<Reference>,
+    delete: bool,
+}
+
+impl Images {
+    /// Removes a name or an image. `uses` are the containers made from it.
+    pub(crate) fn remove(
+        &self,
+        records: &Records,
+        name: &str,
+        query: wire::ImageRemoveQuery,
+        uses: &dyn Fn(&Digest) -> Vec<Use>,
+    ) -> Result<(Digest, Vec<wire::ImageDelete>), Error> {
+        let found = self.find(name)?;
+        let id = found.id;
+        let plan = {
+            let mut names = self.names();
+            let of_image = names.of(&id);
+            let uses = uses(&id);
+            let plan = plan(&id, found.name.as_ref(), &of_image, query.force, &uses)?;
+            let mut changes: Vec<_> = plan
+                .untag
+                .iter()
+                .map(|name| Change::RemoveImageName {
+                    name: name.to_string(),
+                })
+                .collect();
+            if plan.delete {
+                changes.push(Change::RemoveImageName {
+                    name: id.to_string(),
+                });
+            }
+            commit(records, changes)?;
+            forget(&mut names, &id, &plan);
+            plan
+        };
+        failpoint::hit("engine.rmi.recorded");
+        let untagged = |name: &Reference| wire::ImageDelete {
+            untagged: name.familiar(),
+            ..wire::ImageDelete::default()
+        };
+        let mut removed: Vec<_> = plan.untag.iter().map(untagged).collect();
+        if plan.delete {
+            let deleted = self.store.remove_image(&id);
+            deleted.map_err(|error| Error::internal("cannot remove the image", error))?;
+            removed.push(wire::ImageDelete {
+                deleted: id.to_string(),
+                ..wire::ImageDelete::default()
+            });
+        }
+        Ok((id, removed))
+    }
+}
+
+fn forget(names: &mut Names, id: &Digest, plan: &Plan) {
+    if plan.delete {
+        names.images.remove(id);
+    } else if let Some(of_image) = names.images.get_mut(id) {
+        for name in &plan.untag {
+            of_image.remove(name);
+        }
+    }
+}
+
+fn plan(
+    id: &Digest,
+    by: Option<&Reference>,
+    names: &[Reference],
+    force: bool,
+    uses: &[Use],
+) -> Result<Plan, Error> {
+    let running = uses.iter().find(|used| used.running);
+    if let Some(name) = by.filter(|name| names.contains(name)) {
+        let untag = vec![name.clone()];
+        if names.len() > 1 {
+            return Ok(Plan {
+                untag,
+                delete: false,
+            });
+        }
+        if let (false, Some(used)) = (force, running.or(uses.first())) {
+            return Err(Error::conflict(format!(
+                "conflict: unable to remove repository reference {:?} (must force) - container {} \
+                 is using its referenced image {}",
+                name.familiar(),
+                used.container.short(),
+                id.short(),
+            )));
+        }
+        return Ok(Plan {
+            untag,
+            delete: running.is_none(),
+        });
+    }
+    let conflict = |how: &str, why: String| {
+        Err(Error::conflict(format!(
+            "conflict: unable to delete {} ({how}) - {why}",
+            id.short()
+        )))
+    };
+    let repositories = names.iter().map(Reference::familiar_name);
+    let repositories: std::collections::BTreeSet<_> = repositories.collect();
+    if repositories.len() > 1 && !force {
+        return conflict(
+            "must be forced",
+            "image is referenced in multiple repositories".to_owned(),
+        );
+    }
+    if let Some(used) = running {
+        let why = format!(
+            "image is being used by running container {}",
+            used.container.short()
+        );
+        return conflict("cannot be forced", why);
+    }
+    if let (false, Some(used)) = (force, uses.first()) {
+        let why = format!(
+            "image is being used by stopped container {}",
+            used.container.short()
+        );
+        return conflict("must be forced", why);
+    }
+    Ok(Plan {
+        untag: names.to_vec(),
+        delete: true,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wharf_types::ContainerId;
+
+    fn names(names: &[&str]) -> Vec<Reference> {
+        names
+            .iter()
+            .map(|name| name.parse::<Reference>().expect(name).with_default_tag())
+            .collect()
+    }
+
+    fn check(by: Option<&str>, of_image: &[&str], force: bool, running: Option<bool>) -> String {
+        let id = Digest::of(b"");
+        let by = by.map(|by| names(&[by]).remove(0));
+        let container = ContainerId::random();
+        let uses: Vec<_> = running
+            .map(|running| Use { container, running })
+            .into_iter()
+            .collect();
+        match plan(&id, by.as_ref(), &names(of_image), force, &uses) {
+            Ok(plan) => {
+                let untag: Vec<_> = plan.untag.iter().map(Reference::familiar).collect();
+                format!("untag {untag:?} delete {}", plan.delete)
+            }
+            Err(error) => error
+                .to_string()
+                .replace(&container.short(), "C")
+                .replace(&id.short(), "I"),
+        }
+    }
+
+    #[test]
+    fn a_name_is_only_a_name_unless_it_is_the_last() {
+        assert_eq!(
+            check(Some("a"), &["a", "b"], false, Some(true)),
+            r#"untag ["a:latest"] delete false"#
+        );
+        assert_eq!(
+            check(Some("a"), &["a"], false, None),
+            r#"untag ["a:latest"] delete true"#
+        );
+        assert_eq!(
+            check(Some("a"), &["a"], false, Some(false)),
+            r#"conflict: unable to remove repository reference "a:latest" (must force) - container C is using its referenced image I"#
+        );
+        assert_eq!(
+            check(Some("a"), &["a"], true, Some(true)),
+            r#"untag ["a:latest"] delete false"#
+        );
+        assert_eq!(
+            check(Some("a"), &["a"], true, Some(false)),
+            r#"untag ["a:latest"] delete true"#
+        );
+    }
+
+    #[test]
+    fn an_id_means_the_image() {
+        assert_eq!(
+            check(None, &["a", "a:2"], false, None),
+            r#"untag ["a:latest", "a:2"] delete true"#
+        );
+        assert_eq!(
+            check(None, &["a", "b"], false, None),
+            "conflict: unable to delete I (must be forced) - image is referenced in multiple repositories"
+        );
+        assert_eq!(check(None, &[], false, None), "untag [] delete true");
+        assert_eq!(
+            check(None, &["a"], true, Some(true)),
+            "conflict: unable to delete I (cannot be forced) - image is being used by running container C"
+        );
+        assert_eq!(
+            check(None, &["a"], false, Some(false)),
+            "conflict: unable to delete I (must be forced) - image is being used by stopped container C"
+        );
+        assert_eq!(
+            check(None, &["a"], true, Some(false)),
+            r#"untag ["a:latest"] delete true"#
+        );
+    }
+}
