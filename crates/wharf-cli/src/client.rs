@@ -121,7 +121,7 @@ impl Client {
             .request(Method::POST, &path)
             .header(CONTENT_TYPE, kind)
             .body(file.boxed_unsync());
-        self.exchange(&Method::POST, &path, request.map_err(ClientError::Request)?)
+        self.exchange(request.map_err(ClientError::Request)?)
             .await?
             .checked()
             .await
@@ -147,7 +147,7 @@ impl Client {
             .request(Method::GET, "/_ping")
             .body(empty())
             .map_err(ClientError::Request)?;
-        let reply = self.exchange(&Method::GET, "/_ping", request).await?;
+        let reply = self.exchange(request).await?;
         if let Some(theirs) = reply
             .header("Api-Version")
             .and_then(|text| Minor::parse(&text))
@@ -181,7 +181,7 @@ impl Client {
                 }
             };
             let request = request.body(body).map_err(ClientError::Request)?;
-            let reply = self.exchange(&method, &versioned, request).await?;
+            let reply = self.exchange(request).await?;
             match reply.checked().await {
                 Err(ClientError::Engine {
                     status: StatusCode::BAD_REQUEST,
@@ -225,22 +225,26 @@ impl Client {
             .header(USER_AGENT, concat!("wharf/", env!("CARGO_PKG_VERSION")))
     }
 
-    async fn exchange(
-        &self,
-        method: &Method,
-        path: &str,
-        request: Request<Body>,
-    ) -> Result<Reply<'_>, ClientError> {
-        if self.trace {
-            crate::printer::trace(&format!("{method} {path}"));
+    async fn exchange(&self, request: Request<Body>) -> Result<Reply<'_>, ClientError> {
+        let what = self
+            .trace
+            .then(|| format!("{} {}", request.method(), request.uri()));
+        if let Some(what) = &what {
+            crate::printer::trace(what);
         }
-        let mut sender = self.connection().await?;
+        // A connection that is to be taken over must be a new one: the engine hands it to the container's own process, and can do
+        // that only while nothing else has been on it.
+        let mut sender = if request.headers().contains_key(UPGRADE) {
+            self.connect().await?
+        } else {
+            self.connection().await?
+        };
         let response = sender
             .send_request(request)
             .await
             .map_err(|source| self.broken(source))?;
-        if self.trace {
-            crate::printer::trace(&format!("{method} {path}: {}", response.status()));
+        if let Some(what) = &what {
+            crate::printer::trace(&format!("{what}: {}", response.status()));
         }
         Ok(Reply::new(self, sender, response))
     }

@@ -13,15 +13,15 @@ mod arity;
 mod error;
 mod help;
 
-pub(crate) use arity::Arity;
-pub(crate) use error::{UsageError, UsageProblem};
-pub(crate) use help::flag_usages;
+pub use arity::Arity;
+pub use error::{UsageError, UsageProblem};
+pub use help::{HelpEntry, flag_usages};
 
 use std::fmt;
 
 /// Why a flag's value is no good, as it is shown after `invalid argument "…" for "…" flag:`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Invalid(pub(crate) String);
+pub struct Invalid(pub String);
 
 impl<E: std::error::Error> From<E> for Invalid {
     fn from(error: E) -> Self {
@@ -39,7 +39,7 @@ impl fmt::Display for Invalid {
 type Store<A> = fn(&mut A, &str) -> Result<(), Invalid>;
 
 /// What a flag does to the arguments of type `A`.
-pub(crate) enum Action<A: 'static> {
+pub enum Action<A: 'static> {
     /// Takes no value, or `=true` / `=false`.
     Switch(fn(&mut A, bool)),
     /// Takes a value.
@@ -49,25 +49,21 @@ pub(crate) enum Action<A: 'static> {
 }
 
 /// One flag of a command.
-pub(crate) struct Flag<A: 'static> {
-    pub(crate) long: &'static str,
-    pub(crate) short: Option<char>,
+pub struct Flag<A: 'static> {
+    long: &'static str,
+    short: Option<char>,
     /// The word that stands for the value in the help.
-    pub(crate) kind: &'static str,
-    pub(crate) about: &'static str,
+    kind: &'static str,
+    about: &'static str,
     /// The default as the help shows it, quotes included; empty when none is shown.
-    pub(crate) default: &'static str,
-    pub(crate) hidden: bool,
-    pub(crate) action: Action<A>,
+    default: &'static str,
+    hidden: bool,
+    action: Action<A>,
 }
 
 impl<A> Flag<A> {
     /// A flag without a value.
-    pub(crate) const fn switch(
-        long: &'static str,
-        about: &'static str,
-        set: fn(&mut A, bool),
-    ) -> Self {
+    pub const fn switch(long: &'static str, about: &'static str, set: fn(&mut A, bool)) -> Self {
         Self {
             long,
             short: None,
@@ -80,7 +76,7 @@ impl<A> Flag<A> {
     }
 
     /// A flag with a value, shown as `kind` in the help.
-    pub(crate) const fn value(
+    pub const fn value(
         long: &'static str,
         kind: &'static str,
         about: &'static str,
@@ -98,7 +94,7 @@ impl<A> Flag<A> {
     }
 
     /// A flag of Docker's that is refused by name.
-    pub(crate) const fn refused(long: &'static str) -> Self {
+    pub const fn refused(long: &'static str) -> Self {
         Self {
             long,
             short: None,
@@ -111,21 +107,27 @@ impl<A> Flag<A> {
     }
 
     /// The same with a one-letter form.
-    pub(crate) const fn short(mut self, short: char) -> Self {
+    pub const fn short(mut self, short: char) -> Self {
         self.short = Some(short);
         self
     }
 
     /// The same with a default shown in the help.
-    pub(crate) const fn default(mut self, default: &'static str) -> Self {
+    pub const fn default(mut self, default: &'static str) -> Self {
         self.default = default;
         self
     }
 
     /// The same, left out of the help.
-    pub(crate) const fn hidden(mut self) -> Self {
+    pub const fn hidden(mut self) -> Self {
         self.hidden = true;
         self
+    }
+
+    /// The long form: `--memory`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("--{}", self.long)
     }
 
     /// `-m, --memory` or `--rm`.
@@ -138,18 +140,18 @@ impl<A> Flag<A> {
 }
 
 /// What a line may hold.
-pub(crate) struct Grammar<A: 'static> {
+pub struct Grammar<A: 'static> {
     /// Tables of flags; commands that share flags share tables.
-    pub(crate) flags: &'static [&'static [Flag<A>]],
+    pub flags: &'static [&'static [Flag<A>]],
     /// Whether flags may follow the first positional argument.
-    pub(crate) interspersed: bool,
+    pub interspersed: bool,
     /// How many positional arguments there may be.
-    pub(crate) arity: Arity,
+    pub arity: Arity,
 }
 
 /// What was typed.
 #[derive(Debug)]
-pub(crate) enum Line<A> {
+pub enum Line<A> {
     /// `--help`.
     Help,
     /// The flags' values, and the positional arguments.
@@ -158,7 +160,7 @@ pub(crate) enum Line<A> {
 
 impl<A: Default> Grammar<A> {
     /// Reads the arguments that follow the command's name.
-    pub(crate) fn parse(&self, arguments: &[String]) -> Result<Line<A>, UsageProblem> {
+    pub fn parse(&self, arguments: &[String]) -> Result<Line<A>, UsageProblem> {
         let mut values = A::default();
         let mut positional = Vec::new();
         let mut rest = arguments.iter();
@@ -318,7 +320,7 @@ fn invalid<A>(flag: &Flag<A>, value: &str, reason: Invalid) -> UsageProblem {
 }
 
 /// Reads a truth value as Go's `strconv.ParseBool` does.
-pub(crate) fn parse_bool(text: &str) -> Result<bool, Invalid> {
+pub fn parse_bool(text: &str) -> Result<bool, Invalid> {
     match text {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
@@ -329,7 +331,7 @@ pub(crate) fn parse_bool(text: &str) -> Result<bool, Invalid> {
 }
 
 /// Reads a whole number as Go's `strconv.ParseInt` does, with its words for what is wrong.
-pub(crate) fn parse_int(text: &str) -> Result<i64, Invalid> {
+pub fn parse_int(text: &str) -> Result<i64, Invalid> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     let (radix, digits) = match digits.get(..2) {
         Some("0x" | "0X") => (16, &digits[2..]),

@@ -11,7 +11,7 @@ mod commands;
 mod environment;
 mod failure;
 mod format;
-mod grammar;
+pub mod grammar;
 mod launch;
 mod options;
 mod printer;

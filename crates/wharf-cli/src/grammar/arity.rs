@@ -4,7 +4,7 @@ use super::UsageProblem;
 
 /// The number of positional arguments a command takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Arity {
+pub enum Arity {
     /// None at all.
     None,
     /// So many.

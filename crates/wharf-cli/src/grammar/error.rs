@@ -4,7 +4,7 @@ use super::{Arity, Invalid};
 
 /// What is wrong with a command line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum UsageProblem {
+pub enum UsageProblem {
     /// A flag nobody knows.
     #[error("unknown flag: --{0}")]
     UnknownLong(String),
@@ -42,18 +42,19 @@ pub(crate) enum UsageProblem {
 
 /// A problem with the line of one command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct UsageError {
+pub struct UsageError {
     /// The problem.
-    pub(crate) problem: UsageProblem,
+    pub problem: UsageProblem,
     /// The program and the command as typed: `wharf container run`.
-    pub(crate) command: String,
+    pub command: String,
     /// The same with the placeholders that follow it.
-    pub(crate) usage: String,
+    pub usage: String,
 }
 
 impl UsageError {
     /// The code the program ends with.
-    pub(crate) fn exit_code(&self) -> u8 {
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
         if matches!(self.problem, UsageProblem::Count(_)) {
             1
         } else {
@@ -62,7 +63,8 @@ impl UsageError {
     }
 
     /// The whole text for standard error.
-    pub(crate) fn text(&self) -> String {
+    #[must_use]
+    pub fn text(&self) -> String {
         let Self {
             problem,
             command,

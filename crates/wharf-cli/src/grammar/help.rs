@@ -3,7 +3,7 @@
 use super::{Action, Flag, Grammar};
 
 /// One line of the list before it is wrapped.
-pub(crate) struct HelpEntry {
+pub struct HelpEntry {
     long: &'static str,
     left: String,
     about: String,
@@ -11,7 +11,8 @@ pub(crate) struct HelpEntry {
 
 impl<A> Grammar<A> {
     /// The flags the help shows, sorted by name.
-    pub(crate) fn help_entries(&self) -> Vec<HelpEntry> {
+    #[must_use]
+    pub fn help_entries(&self) -> Vec<HelpEntry> {
         let mut entries: Vec<_> = self
             .flags
             .iter()
@@ -63,7 +64,8 @@ fn left(short: Option<char>, long: &str, kind: &str) -> String {
 }
 
 /// Lays the entries out in two columns, wrapped to `width` columns.
-pub(crate) fn flag_usages(entries: &[HelpEntry], width: usize) -> String {
+#[must_use]
+pub fn flag_usages(entries: &[HelpEntry], width: usize) -> String {
     let column = entries
         .iter()
         .map(|entry| entry.left.len())
