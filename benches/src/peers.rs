@@ -228,7 +228,7 @@ impl Peers {
                 let language = with_images(&[]);
                 Peer {
                     name,
-                    program: binary::wharf(),
+                    program,
                     global,
                     language,
                     server,

@@ -1,4 +1,42 @@
 //! The real binary, by user story.
+//!
+//! Scenarios that are a user's own commands go through both clients, `wharf` and the stock
+//! `docker`: what is typed is the same, and so must be what comes back.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops at the first thing that is not as it expects"
+)]
 
 mod all_files;
+mod attacks;
+mod bad_input;
 mod connection;
+mod crash;
+mod exec;
+mod images;
+mod lifecycle;
+mod limits;
+mod logs;
+mod mounts;
+mod network;
+mod packages;
+mod run;
+mod terminal;
+
+use wharf_tests_system::{Client, Engine, needs};
+
+/// An engine with busybox, if the machine can have one.
+fn engine() -> Option<Engine> {
+    needs::met(&["docker", "busybox", "nft", "ip"]).then(Engine::with_busybox)
+}
+
+/// Runs a scenario with each client on one engine, then looks for what is left over.
+#[track_caller]
+fn with_both(scenario: impl Fn(&Engine, Client)) {
+    let Some(engine) = engine() else { return };
+    for client in Client::ALL {
+        scenario(&engine, client);
+    }
+    engine.finish();
+}
