@@ -57,13 +57,14 @@ pub(crate) fn make_tree(path: &Path) -> Result<(), PathError> {
     rustix::fs::chmod(path, Mode::from_raw_mode(0o755)).map_err(failed("set mode of", path))
 }
 
-/// Gives a directory the owner, mode and times of another.
+/// Gives a directory of root's the owner and mode of another.
 pub(crate) fn copy_attributes(from: &Path, to: &Path) -> Result<(), PathError> {
     let stat = rustix::fs::stat(from).map_err(failed("look at", from))?;
-    let to_fd = open_directory(to)?;
-    let owner = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-    rustix::fs::fchown(&to_fd, Some(owner.0), Some(owner.1)).map_err(failed("set owner of", to))?;
-    rustix::fs::fchmod(&to_fd, Mode::from_raw_mode(stat.st_mode)).map_err(failed("set mode of", to))
+    if (stat.st_uid, stat.st_gid) != (0, 0) {
+        let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+        rustix::fs::chown(to, Some(uid), Some(gid)).map_err(failed("set owner of", to))?;
+    }
+    rustix::fs::chmod(to, Mode::from_raw_mode(stat.st_mode)).map_err(failed("set mode of", to))
 }
 
 /// Writes a file and syncs it.

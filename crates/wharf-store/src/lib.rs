@@ -24,6 +24,8 @@
 mod blob;
 mod collect;
 mod compress;
+#[cfg(test)]
+mod crash;
 mod diff;
 mod error;
 mod extract;
