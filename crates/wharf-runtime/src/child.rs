@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -49,6 +50,8 @@ pub(crate) fn cloned_with(namespaces: &Namespaces) -> ThreadNameSpaceType {
 
 /// Goes through the whole birth; returns only when it fails, and by then has reported why.
 pub(crate) fn live(birth: Birth<'_>, joiner: &Joiner, mut caller: ChildEnd) -> ! {
+    // Nothing is dropped in here: descriptors are closed by execve, the exit, or all at once.
+    let mut birth = ManuallyDrop::new(birth);
     let mut opened = None;
     // A panic must not unwind into the caller's code, which this process is a copy of.
     let lived = catch_unwind(AssertUnwindSafe(|| {
@@ -69,7 +72,7 @@ pub(crate) fn live(birth: Birth<'_>, joiner: &Joiner, mut caller: ChildEnd) -> !
 
 impl Birth<'_> {
     fn live(
-        mut self,
+        &mut self,
         joiner: &Joiner,
         caller: &mut ChildEnd,
         opened: &mut Option<Opened>,
@@ -99,7 +102,7 @@ impl Birth<'_> {
         let console = self.build_root(caller)?;
         self.take_streams(console)?;
         let program = self.process.settle(caller, !mapped)?;
-        self.pass_gate(caller, opened)?;
+        self.pass_gate(caller, label.as_ref(), opened)?;
         self.hook(
             "startContainer",
             |hooks| &hooks.start_container,
@@ -233,8 +236,13 @@ impl Birth<'_> {
     fn pass_gate(
         &mut self,
         caller: &ChildEnd,
+        label: Option<&OwnedFd>,
         opened: &mut Option<Opened>,
     ) -> Result<(), ProcessError> {
+        if let Waits::ForReader(_) = self.waits {
+            // Nobody takes the listener after the caller has gone.
+            self.process.install_listener(caller)?;
+        }
         match &self.waits {
             Waits::No => Ok(()),
             Waits::ForCaller => {
@@ -242,9 +250,23 @@ impl Birth<'_> {
                 setup("wait for the start", caller.wait())
             }
             Waits::ForReader(fifo) => {
-                // Nobody takes the listener after the caller has gone.
-                self.process.install_listener(caller)?;
                 setup("report readiness", caller.ready())?;
+                // The wait may be long, and what the caller had open (its locks, pipes of its own
+                // caller) must not stay open for it.
+                let kept = self
+                    .process
+                    .inherited()
+                    .iter()
+                    .chain(label)
+                    .map(AsFd::as_fd);
+                let kept: Vec<_> = kept
+                    .chain(fifo.descriptors())
+                    .chain([caller.as_fd()])
+                    .collect();
+                setup(
+                    "close descriptors",
+                    wharf_sys::process::close_all_but(&kept),
+                )?;
                 *opened = Some(setup("wait for the start", fifo.wait())?);
                 Ok(())
             }

@@ -4,7 +4,7 @@
 //! byte, and after it nothing (the descriptor is close-on-exec: the program runs) or the failure.
 
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
@@ -42,6 +42,11 @@ impl Fifo {
     pub(crate) fn adopt(&mut self) -> io::Result<()> {
         self.descriptors = own_descriptors()?;
         Ok(())
+    }
+
+    /// What must stay open for the wait.
+    pub(crate) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
+        [self.fifo.as_fd(), self.descriptors.as_fd()]
     }
 
     /// Waits for a reader.

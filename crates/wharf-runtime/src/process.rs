@@ -155,6 +155,11 @@ impl ProcessPlan {
         3 + i32::try_from(self.preserve_fds.len()).unwrap_or(i32::MAX - 3)
     }
 
+    /// Descriptors the program inherits.
+    pub(crate) fn inherited(&self) -> &[OwnedFd] {
+        &self.preserve_fds
+    }
+
     /// Opens what of the host's `/proc` is needed later; to be called before it is out of reach.
     pub(crate) fn open_label(&self) -> Result<Option<OwnedFd>, ProcessError> {
         self.label.as_ref().map(labels::Label::open).transpose()
@@ -207,8 +212,8 @@ impl ProcessPlan {
         label: Option<OwnedFd>,
         caller: &ChildEnd,
     ) -> Result<Infallible, ProcessError> {
-        if let (Some(label), Some(file)) = (&self.label, label) {
-            label.write(&file)?;
+        if let (Some(label), Some(file)) = (&self.label, &label) {
+            label.write(file)?;
         }
         setup(
             "mark descriptors close-on-exec",

@@ -237,6 +237,34 @@ pub fn close_on_exec_from(first: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Closes every descriptor from 3 on but those in `kept`. For the copy of a process that shares no
+/// owner with the original: whatever owned one of the closed must be neither used nor dropped again.
+///
+/// # Errors
+/// What close_range(2) says.
+pub fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let number = |fd: &BorrowedFd<'_>| u32::try_from(fd.as_raw_fd()).map_err(io::Error::other);
+    let mut kept = kept.iter().map(number).collect::<io::Result<Vec<u32>>>()?;
+    kept.retain(|&number| number > 2);
+    kept.sort_unstable();
+    let mut first: u32 = 3;
+    for number in kept {
+        if number > first {
+            close_range(first, number - 1)?;
+        }
+        first = first.max(number + 1);
+    }
+    close_range(first, u32::MAX)
+}
+
+fn close_range(first: u32, last: u32) -> io::Result<()> {
+    // SAFETY: three integers; that nobody uses what is closed is the caller's promise.
+    if unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// Gives the process a new session keyring, called `name` if it has one.
 ///
 /// # Errors
