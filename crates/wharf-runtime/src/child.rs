@@ -43,9 +43,19 @@ pub(crate) enum Waits {
 
 /// Namespaces made by the clone itself; the others are made before or after it.
 pub(crate) fn cloned_with(namespaces: &Namespaces) -> ThreadNameSpaceType {
-    // A cgroup namespace's root is the group of whoever makes it, so the child makes it once it is in its
-    // group. Time is the caller's to prepare, because its offsets are fixed by the first process in it.
-    namespaces.new - (ThreadNameSpaceType::CONTROL_GROUP | ThreadNameSpaceType::TIME)
+    // Time is the caller's to prepare, because its offsets are fixed by the first process in it.
+    namespaces.new - (made_after(namespaces) | ThreadNameSpaceType::TIME)
+}
+
+/// Namespaces that the child makes for itself.
+fn made_after(namespaces: &Namespaces) -> ThreadNameSpaceType {
+    // A cgroup namespace's root is the group of whoever makes it, so the child has to be in its group.
+    let mut kinds = ThreadNameSpaceType::CONTROL_GROUP;
+    if namespaces.has(NamespaceKind::User) {
+        // Message queues belong to whoever makes the namespace, which is root only once it is mapped.
+        kinds |= ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION;
+    }
+    kinds & namespaces.new
 }
 
 /// Goes through the whole birth; returns only when it fails, and by then has reported why.

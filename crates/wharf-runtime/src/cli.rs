@@ -75,7 +75,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             log.error(&format!(
-                "wharf {name} failed: {}",
+                "wharf runtime {name} failed: {}",
                 describe(&*failure.error)
             ));
             ExitCode::from(failure.code)
@@ -158,7 +158,7 @@ fn name(command: Option<&Command>) -> &'static str {
         Some(Command::Features) => "features",
         Some(Command::Checkpoint(_)) => "checkpoint",
         Some(Command::Restore(_)) => "restore",
-        None => "runtime",
+        None => "command",
     }
 }
 

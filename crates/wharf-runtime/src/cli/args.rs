@@ -38,7 +38,7 @@ pub(super) struct Arguments {
     #[arg(long, global = true)]
     pub(super) systemd_cgroup: bool,
     /// Ignore cgroup permission errors: auto, or false; true is not supported
-    #[arg(long, global = true, default_value = "auto", value_name = "MODE")]
+    #[arg(long, default_value = "auto", value_name = "MODE")]
     pub(super) rootless: String,
     /// Print the version
     #[arg(short, long)]
@@ -317,6 +317,38 @@ pub(super) struct Spec {
     #[arg(short, long, value_name = "DIR")]
     pub(super) bundle: Option<PathBuf>,
     /// For a container of an unprivileged user (not supported)
-    #[arg(long)]
+    #[arg(long = "rootless", id = "rootless_spec")]
     pub(super) rootless: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_fit_together() {
+        Arguments::command().debug_assert();
+        for command in ["spec", "features", "list"] {
+            let parsed = Arguments::try_parse_from(["wharf runtime", command]).expect(command);
+            assert!(parsed.command.is_some());
+        }
+    }
+
+    #[test]
+    fn callers_words_are_understood() {
+        let lines = [
+            "--root /r --log /l --log-format json create --bundle /b --pid-file /p --console-socket /s id",
+            "--root /r --log /l --log-format json exec --process /f --detach --pid-file /p id",
+            "--root=/r --systemd-cgroup=false delete --force id",
+            "kill --all id 9",
+            "update --resources - id",
+            "--cgroup-manager=cgroupfs create id",
+        ];
+        let parse = |line: &str| {
+            Arguments::try_parse_from(["wharf runtime"].into_iter().chain(line.split(' '))).is_ok()
+        };
+        assert_eq!(lines.map(parse), [true, true, false, true, true, false]);
+    }
 }
