@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::process::Signal;
 use wharf_tests_system::{binary, command, image};
 
 /// A directory for one test, removed after it.
@@ -83,10 +84,11 @@ fn assert_no_cgroups(name: &str) {
     }
 }
 
-/// Removes the parent group that a caller leaves behind.
-fn remove_cgroup(name: &str) {
+/// Ends what runs in a caller's parent group, without asking the caller, and removes the group.
+fn clear_cgroup(name: &str) {
     let hierarchies = wharf_cgroup::Hierarchies::detect().unwrap();
     if let Ok(group) = wharf_cgroup::Cgroup::open(&hierarchies, Path::new(name)) {
+        group.kill_all(Signal::KILL).unwrap();
         group.remove().unwrap();
     }
 }

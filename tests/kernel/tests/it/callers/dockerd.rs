@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use wharf_tests_system::{Ran, command, image, needs, wait};
 
-use super::{Place, assert_no_cgroups, remove_cgroup};
+use super::{Place, assert_no_cgroups, clear_cgroup};
 
 /// How long it may take to end when asked to.
 const GRACE: Duration = Duration::from_secs(20);
@@ -75,11 +75,20 @@ impl Dockerd {
 }
 
 impl Drop for Dockerd {
+    #[expect(
+        clippy::print_stdout,
+        reason = "the test runner shows it when a test fails"
+    )]
     fn drop(&mut self) {
-        let running = self.docker(&["ps", "--all", "--quiet"]).stdout;
-        let mut arguments = vec!["rm", "--force"];
-        arguments.extend(running.split_whitespace());
-        let removed = self.docker(&arguments);
+        if std::thread::panicking() {
+            // The engine may hang for the same reason as the test.
+            clear_cgroup(&self.place.name);
+        } else {
+            let all = self.docker(&["ps", "--all", "--quiet"]);
+            for id in all.out().lines() {
+                self.docker(&["rm", "--force", id]).succeeded();
+            }
+        }
         let pid = Pid::from_child(&self.process);
         kill_process(pid, Signal::TERM).unwrap();
         let ended = command::wait(&mut self.process, GRACE).is_some();
@@ -92,14 +101,9 @@ impl Drop for Dockerd {
             println!("--- dockerd\n{log}");
         } else {
             assert!(ended, "dockerd did not end");
-            assert!(
-                running.is_empty() || removed.code == 0,
-                "{}",
-                removed.stderr
-            );
             assert_no_cgroups(&self.place.name);
+            clear_cgroup(&self.place.name);
         }
-        remove_cgroup(&self.place.name);
     }
 }
 
@@ -117,9 +121,7 @@ fn run_has_output_and_exit_code() {
     run(&["busybox", "no-such-program"])
         .exited(127)
         .says("exec: \"no-such-program\": executable file not found in $PATH");
-    run(&["busybox", "/etc"])
-        .exited(126)
-        .says("permission denied");
+    run(&["busybox", "/etc"]).exited(126);
     let options = [
         "--hostname",
         "inside",

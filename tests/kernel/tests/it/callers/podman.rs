@@ -5,7 +5,7 @@ use std::process::Command;
 
 use wharf_tests_system::{Ran, command, needs};
 
-use super::{Place, assert_no_cgroups, remove_cgroup};
+use super::{Place, assert_no_cgroups, clear_cgroup};
 
 struct Podman {
     place: Place,
@@ -57,17 +57,15 @@ impl Podman {
 
 impl Drop for Podman {
     fn drop(&mut self) {
-        let removed = self.podman(&["rm", "--force", "--all", "--time", "0"]);
-        if !std::thread::panicking() {
-            removed.succeeded();
-            assert_no_cgroups(&self.place.name);
+        if std::thread::panicking() {
+            // The engine may hang for the same reason as the test.
+            clear_cgroup(&self.place.name);
+            return;
         }
-        remove_cgroup(&self.place.name);
-        // podman keeps this one mounted for its next call.
-        let mounted = self.place.join("root/vfs");
-        if rustix::mount::unmount(&mounted, rustix::mount::UnmountFlags::DETACH).is_err() {
-            // It was not mounted: storage drivers differ.
-        }
+        self.podman(&["rm", "--force", "--all", "--time", "0"])
+            .succeeded();
+        assert_no_cgroups(&self.place.name);
+        clear_cgroup(&self.place.name);
     }
 }
 
@@ -75,10 +73,9 @@ impl Drop for Podman {
 fn run_has_output_and_exit_code() {
     let Some(podman) = Podman::new() else { return };
     let ran = podman.run(&["--rm"], &["sh", "-c", "echo out; echo err >&2; exit 3"]);
-    assert_eq!(
-        (ran.code, ran.stdout.as_str(), ran.stderr.as_str()),
-        (3, "out\n", "err\n")
-    );
+    assert_eq!((ran.code, ran.stdout.as_str()), (3, "out\n"));
+    // Before it may stand that a limit podman asks for is more than this machine lets it have.
+    assert!(ran.stderr.ends_with("err\n"), "{}", ran.stderr);
     podman
         .run(&["--rm"], &["no-such-program"])
         .exited(127)
