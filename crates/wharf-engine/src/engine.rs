@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use wharf_wire as wire;
 
-use crate::{Attachment, Config, Error, EventStream, LogStream};
+use crate::container::Container;
+use crate::inner::Inner;
+use crate::start::Starter;
+use crate::{Attachment, Config, Error, EventStream, ImportRequest, LogStream, OpenError};
 
 /// The engine: cheap to clone, all clones are the same engine.
 ///
@@ -18,38 +21,6 @@ pub struct Engine {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
-struct Inner {
-    config: Config,
-}
-
-/// Why an engine could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another engine works on the same roots.
-    #[error("another engine uses {0}")]
-    InUse(std::path::PathBuf),
-}
-
-/// An image to make from a tar of a root file system.
-#[derive(Debug, Clone, Default)]
-pub struct ImportRequest {
-    /// Repository to name it, may hold a tag; empty: none.
-    pub repo: String,
-    /// Tag, when `repo` has none.
-    pub tag: String,
-    /// Comment of the image's one step.
-    pub message: String,
-    /// Dockerfile instructions applied to its configuration.
-    pub changes: Vec<String>,
-    /// `os[/arch[/variant]]`; empty: the engine's own.
-    pub platform: String,
-}
-
-fn missing<T>() -> Result<T, Error> {
-    Err(Error::not_implemented("not yet"))
-}
-
 /// The engine itself.
 impl Engine {
     /// Opens the engine: reads the records, looks at the kernel, finishes or undoes what an earlier
@@ -58,13 +29,13 @@ impl Engine {
     /// # Errors
     /// [`OpenError`].
     pub fn open(config: Config) -> Result<Self, OpenError> {
-        Ok(Self {
-            inner: Arc::new(Inner { config }),
-        })
+        Inner::open(config).map(|inner| Self { inner })
     }
 
     /// Stops the engine; containers go on.
-    pub async fn shutdown(&self) {}
+    pub async fn shutdown(&self) {
+        self.inner.shut_down().await;
+    }
 
     /// Returns the settings.
     #[must_use]
@@ -75,13 +46,13 @@ impl Engine {
     /// Returns the answer of `GET /version`.
     #[must_use]
     pub fn version(&self) -> wire::Version {
-        wire::Version::default()
+        crate::host::version(env!("CARGO_PKG_VERSION"))
     }
 
     /// Returns the answer of `GET /info`.
     #[must_use]
     pub fn info(&self) -> wire::SystemInfo {
-        wire::SystemInfo::default()
+        self.inner.info()
     }
 
     /// Returns what takes space. Blocks.
@@ -89,7 +60,7 @@ impl Engine {
     /// # Errors
     /// The store cannot be read.
     pub fn disk_usage(&self) -> Result<wire::DiskUsage, Error> {
-        missing()
+        self.inner.disk_usage()
     }
 
     /// Accounts for everything below the data root. Blocks.
@@ -97,15 +68,19 @@ impl Engine {
     /// # Errors
     /// The data root cannot be read.
     pub fn verify(&self) -> Result<wire::VerifyReport, Error> {
-        missing()
+        self.inner.verify()
     }
 
     /// Returns events.
     ///
     /// # Errors
     /// A filter is unknown.
-    pub fn events(&self, _query: &wire::EventsQuery) -> Result<EventStream, Error> {
-        missing()
+    pub fn events(&self, query: &wire::EventsQuery) -> Result<EventStream, Error> {
+        self.inner.events.stream(query)
+    }
+
+    fn find(&self, name: &str) -> Result<Arc<Container>, Error> {
+        self.inner.registry.find(name)
     }
 }
 
@@ -115,32 +90,38 @@ impl Engine {
     ///
     /// # Errors
     /// A filter is unknown.
-    pub fn images(&self, _query: &wire::ImageListQuery) -> Result<Vec<wire::ImageSummary>, Error> {
-        missing()
+    pub fn images(&self, query: &wire::ImageListQuery) -> Result<Vec<wire::ImageSummary>, Error> {
+        let inner = &self.inner;
+        inner
+            .images
+            .list(query, &|image| inner.containers_of(image))
     }
 
     /// Returns one image.
     ///
     /// # Errors
     /// There is none of this name.
-    pub fn image_inspect(&self, _name: &str) -> Result<wire::ImageInspect, Error> {
-        missing()
+    pub fn image_inspect(&self, name: &str) -> Result<wire::ImageInspect, Error> {
+        self.inner.images.inspect(name)
     }
 
     /// Returns the steps of an image, last first.
     ///
     /// # Errors
     /// There is none of this name.
-    pub fn image_history(&self, _name: &str) -> Result<Vec<wire::ImageHistoryItem>, Error> {
-        missing()
+    pub fn image_history(&self, name: &str) -> Result<Vec<wire::ImageHistoryItem>, Error> {
+        self.inner.images.history(name)
     }
 
     /// Gives an image a name more.
     ///
     /// # Errors
     /// There is none of this name, or the new name is not one.
-    pub fn image_tag(&self, _name: &str, _repo: &str, _tag: &str) -> Result<(), Error> {
-        missing()
+    pub fn image_tag(&self, name: &str, repo: &str, tag: &str) -> Result<(), Error> {
+        let inner = &self.inner;
+        let (image, reference) = inner.images.tag(&inner.records, name, repo, tag)?;
+        inner.tell_image("tag", &image.to_string(), &reference.familiar());
+        Ok(())
     }
 
     /// Takes a name from an image, and removes it with its last name.
@@ -149,10 +130,10 @@ impl Engine {
     /// There is none of this name, or a container uses it.
     pub fn image_remove(
         &self,
-        _name: &str,
-        _query: wire::ImageRemoveQuery,
+        name: &str,
+        query: wire::ImageRemoveQuery,
     ) -> Result<Vec<wire::ImageDelete>, Error> {
-        missing()
+        self.inner.remove_image(name, query)
     }
 
     /// Takes in an archive's images. Blocks.
@@ -161,11 +142,17 @@ impl Engine {
     /// The archive is malformed or cannot be read; then nothing of it stays.
     pub fn image_load(
         &self,
-        _archive: impl Read + Send,
-        _quiet: bool,
-        _progress: impl FnMut(wire::Progress),
+        archive: impl Read + Send,
+        quiet: bool,
+        progress: impl FnMut(wire::Progress),
     ) -> Result<(), Error> {
-        missing()
+        let inner = &self.inner;
+        let loaded = inner.images.load(&inner.records, archive, quiet, progress);
+        inner.empty_trash_soon();
+        for (image, name) in loaded? {
+            inner.tell_image("load", &image.to_string(), &name);
+        }
+        Ok(())
     }
 
     /// Makes an image from a tar of a root file system. Blocks.
@@ -174,19 +161,25 @@ impl Engine {
     /// The archive or the request is malformed; then nothing stays.
     pub fn image_import(
         &self,
-        _archive: impl Read + Send,
-        _request: &ImportRequest,
-        _progress: impl FnMut(wire::Progress),
+        archive: impl Read + Send,
+        request: &ImportRequest,
+        progress: impl FnMut(wire::Progress),
     ) -> Result<(), Error> {
-        missing()
+        let inner = &self.inner;
+        let imported = inner
+            .images
+            .import(&inner.records, archive, request, progress);
+        inner.empty_trash_soon();
+        inner.tell_image("import", &imported?.to_string(), &request.repo);
+        Ok(())
     }
 
     /// Writes images as an archive. Blocks. The names are looked up before anything is written.
     ///
     /// # Errors
     /// One is not there, or the writer fails.
-    pub fn image_save(&self, _names: &[String], _writer: impl Write) -> Result<(), Error> {
-        missing()
+    pub fn image_save(&self, names: &[String], writer: impl Write) -> Result<(), Error> {
+        self.inner.images.save(names, writer)
     }
 
     /// Makes an image that the engine carries in itself (`hello-world`); any other name has to wait
@@ -196,10 +189,15 @@ impl Engine {
     /// The engine carries no image of this name.
     pub fn image_pull_builtin(
         &self,
-        _name: &str,
-        _progress: impl FnMut(wire::Progress),
+        name: &str,
+        progress: impl FnMut(wire::Progress),
     ) -> Result<(), Error> {
-        missing()
+        let inner = &self.inner;
+        let image = inner
+            .images
+            .pull_builtin(&inner.records, &inner.program, name, progress)?;
+        inner.tell_image("pull", &image.to_string(), name);
+        Ok(())
     }
 }
 
@@ -211,82 +209,82 @@ impl Engine {
     /// The body is refused, the name taken, the image missing.
     pub async fn create(
         &self,
-        _name: Option<&str>,
-        _body: wire::ContainerCreateBody,
+        name: Option<&str>,
+        body: wire::ContainerCreateBody,
     ) -> Result<wire::ContainerCreated, Error> {
-        missing()
+        self.inner.create(name, body).await
     }
 
     /// Starts a container; running already is [`crate::ErrorKind::NotModified`].
     ///
     /// # Errors
     /// What the runtime says; texts and their meaning for exit codes are Docker's.
-    pub async fn start(&self, _name: &str) -> Result<(), Error> {
-        missing()
+    pub async fn start(&self, name: &str) -> Result<(), Error> {
+        self.inner.start(&self.find(name)?, Starter::User).await
     }
 
     /// Stops a container; not running is [`crate::ErrorKind::NotModified`].
     ///
     /// # Errors
     /// There is none of this name, or the signal is unknown.
-    pub async fn stop(&self, _name: &str, _query: &wire::StopQuery) -> Result<(), Error> {
-        missing()
+    pub async fn stop(&self, name: &str, query: &wire::StopQuery) -> Result<(), Error> {
+        self.inner.stop(&self.find(name)?, query).await
     }
 
     /// Stops a container if it runs, and starts it.
     ///
     /// # Errors
     /// As [`Self::stop`] and [`Self::start`].
-    pub async fn restart(&self, _name: &str, _query: &wire::StopQuery) -> Result<(), Error> {
-        missing()
+    pub async fn restart(&self, name: &str, query: &wire::StopQuery) -> Result<(), Error> {
+        self.inner.restart(&self.find(name)?, query).await
     }
 
     /// Sends a signal, by name or number; empty: SIGKILL.
     ///
     /// # Errors
     /// The container does not run, or the signal is unknown.
-    pub async fn kill(&self, _name: &str, _signal: &str) -> Result<(), Error> {
-        missing()
+    pub async fn kill(&self, name: &str, signal: &str) -> Result<(), Error> {
+        self.inner.kill(&self.find(name)?, signal).await
     }
 
     /// Freezes a container.
     ///
     /// # Errors
     /// It does not run, or is paused.
-    pub async fn pause(&self, _name: &str) -> Result<(), Error> {
-        missing()
+    pub async fn pause(&self, name: &str) -> Result<(), Error> {
+        self.inner.pause(&self.find(name)?).await
     }
 
     /// Lets a paused container go on.
     ///
     /// # Errors
     /// It is not paused.
-    pub async fn unpause(&self, _name: &str) -> Result<(), Error> {
-        missing()
+    pub async fn unpause(&self, name: &str) -> Result<(), Error> {
+        self.inner.unpause(&self.find(name)?).await
     }
 
     /// Removes a container.
     ///
     /// # Errors
     /// It runs and `force` is not set.
-    pub async fn remove(&self, _name: &str, _query: wire::RemoveQuery) -> Result<(), Error> {
-        missing()
+    pub async fn remove(&self, name: &str, query: wire::RemoveQuery) -> Result<(), Error> {
+        self.inner.remove(&self.find(name)?, query).await
     }
 
     /// Gives a container another name.
     ///
     /// # Errors
     /// The name is taken or is not one.
-    pub async fn rename(&self, _name: &str, _new: &str) -> Result<(), Error> {
-        missing()
+    pub async fn rename(&self, name: &str, new: &str) -> Result<(), Error> {
+        self.inner.rename(&*self.find(name)?, new).await
     }
 
     /// Sets the size of a container's terminal.
     ///
     /// # Errors
     /// It does not run.
-    pub async fn resize(&self, _name: &str, _size: wire::ResizeQuery) -> Result<(), Error> {
-        missing()
+    pub async fn resize(&self, name: &str, size: wire::ResizeQuery) -> Result<(), Error> {
+        self.inner.resize(&self.find(name)?, size).await
     }
 
     /// Waits for a container. What is waited for counts from the moment this returns, so that a
@@ -296,26 +294,26 @@ impl Engine {
     /// There is none of this name.
     pub fn wait(
         &self,
-        _name: &str,
-        _condition: wire::WaitCondition,
+        name: &str,
+        condition: wire::WaitCondition,
     ) -> Result<impl Future<Output = wire::WaitResult> + Send + use<>, Error> {
-        missing::<std::future::Ready<wire::WaitResult>>()
+        Ok(crate::stop::wait(self.find(name)?, condition))
     }
 
     /// Returns the containers. Blocks when sizes are asked for.
     ///
     /// # Errors
     /// A filter is unknown.
-    pub fn list(&self, _query: &wire::ListQuery) -> Result<Vec<wire::ContainerSummary>, Error> {
-        missing()
+    pub fn list(&self, query: &wire::ListQuery) -> Result<Vec<wire::ContainerSummary>, Error> {
+        self.inner.list(query)
     }
 
     /// Returns one container. Blocks when sizes are asked for.
     ///
     /// # Errors
     /// There is none of this name.
-    pub fn inspect(&self, _name: &str, _size: bool) -> Result<wire::ContainerInspect, Error> {
-        missing()
+    pub fn inspect(&self, name: &str, size: bool) -> Result<wire::ContainerInspect, Error> {
+        self.inner.inspect(&self.find(name)?, size)
     }
 
     /// Returns a container's processes, read from /proc by the engine itself; `ps_args` chooses the
@@ -323,32 +321,35 @@ impl Engine {
     ///
     /// # Errors
     /// It does not run, or the arguments are unknown.
-    pub fn top(&self, _name: &str, _ps_args: &str) -> Result<wire::TopResult, Error> {
-        missing()
+    pub fn top(&self, name: &str, ps_args: &str) -> Result<wire::TopResult, Error> {
+        self.inner.top(&self.find(name)?, ps_args)
     }
 
     /// Returns a container's log.
     ///
     /// # Errors
     /// It keeps none, or neither output was asked for.
-    pub fn logs(&self, _name: &str, _query: &wire::LogsQuery) -> Result<LogStream, Error> {
-        missing()
+    pub fn logs(&self, name: &str, query: &wire::LogsQuery) -> Result<LogStream, Error> {
+        self.inner.logs(&self.find(name)?, query)
     }
 
     /// Writes a container's file system as a tar. Blocks.
     ///
     /// # Errors
     /// There is none of this name, or the writer fails.
-    pub fn export(&self, _name: &str, _writer: impl Write) -> Result<(), Error> {
-        missing()
+    pub fn export(&self, name: &str, writer: impl Write) -> Result<(), Error> {
+        let container = self.find(name)?;
+        self.inner.tell(&container, "export");
+        let exported = self.inner.store.export(&container.snapshot(), writer);
+        exported.map_err(|error| Error::internal(format!("cannot export {name}"), error))
     }
 
     /// Returns what a container changed of its image. Blocks.
     ///
     /// # Errors
     /// There is none of this name.
-    pub fn changes(&self, _name: &str) -> Result<Vec<wire::ChangeItem>, Error> {
-        missing()
+    pub fn changes(&self, name: &str) -> Result<Vec<wire::ChangeItem>, Error> {
+        self.inner.changes(&*self.find(name)?)
     }
 
     /// Connects to a container's first process, running or not yet started. `stream` unset gives
@@ -356,12 +357,8 @@ impl Engine {
     ///
     /// # Errors
     /// It is paused, or the detach keys are not keys.
-    pub async fn attach(
-        &self,
-        _name: &str,
-        _query: &wire::AttachQuery,
-    ) -> Result<Attachment, Error> {
-        missing()
+    pub async fn attach(&self, name: &str, query: &wire::AttachQuery) -> Result<Attachment, Error> {
+        self.inner.attach(&self.find(name)?, query).await
     }
 
     /// As [`Self::attach`], over a connected stream socket that the process's shim takes over.
@@ -374,12 +371,14 @@ impl Engine {
     /// As [`Self::attach`].
     pub async fn attach_socket(
         &self,
-        _name: &str,
-        _query: &wire::AttachQuery,
-        _socket: OwnedFd,
-        _head: impl FnOnce(bool) -> Vec<u8> + Send,
+        name: &str,
+        query: &wire::AttachQuery,
+        socket: OwnedFd,
+        head: impl FnOnce(bool) -> Vec<u8> + Send,
     ) -> Result<bool, Error> {
-        missing()
+        self.inner
+            .attach_socket(&self.find(name)?, query, socket, head)
+            .await
     }
 }
 
@@ -391,10 +390,10 @@ impl Engine {
     /// The container does not run, or the body is refused.
     pub async fn exec_create(
         &self,
-        _name: &str,
-        _body: wire::ExecCreateBody,
+        name: &str,
+        body: wire::ExecCreateBody,
     ) -> Result<wire::ExecCreated, Error> {
-        missing()
+        self.inner.exec_create(&self.find(name)?, body).await
     }
 
     /// Runs a prepared process; `None` when it is detached.
@@ -403,10 +402,10 @@ impl Engine {
     /// It ran already, its container stopped, or the program cannot be run.
     pub async fn exec_start(
         &self,
-        _id: &str,
-        _body: &wire::ExecStartBody,
+        id: &str,
+        body: &wire::ExecStartBody,
     ) -> Result<Option<Attachment>, Error> {
-        missing()
+        self.inner.exec_start(id, body).await
     }
 
     /// As [`Self::exec_start`], over a connected stream socket that the process's shim takes over.
@@ -415,11 +414,11 @@ impl Engine {
     /// As [`Self::exec_start`].
     pub async fn exec_start_socket(
         &self,
-        _id: &str,
-        _body: &wire::ExecStartBody,
-        _socket: OwnedFd,
+        id: &str,
+        body: &wire::ExecStartBody,
+        socket: OwnedFd,
     ) -> Result<(), Error> {
-        missing()
+        self.inner.exec_run(id, body, Some(socket)).await
     }
 
     /// Whether a prepared process has a terminal, as its stream's content type has to tell before
@@ -427,23 +426,23 @@ impl Engine {
     ///
     /// # Errors
     /// There is none of this id.
-    pub fn exec_tty(&self, _id: &str) -> Result<bool, Error> {
-        missing()
+    pub fn exec_tty(&self, id: &str) -> Result<bool, Error> {
+        self.inner.exec_tty(id)
     }
 
     /// Returns a prepared or running process, or one that ended while its container runs.
     ///
     /// # Errors
     /// There is none of this id.
-    pub fn exec_inspect(&self, _id: &str) -> Result<wire::ExecInspect, Error> {
-        missing()
+    pub fn exec_inspect(&self, id: &str) -> Result<wire::ExecInspect, Error> {
+        self.inner.exec_inspect(id)
     }
 
     /// Sets the size of a process's terminal.
     ///
     /// # Errors
     /// It does not run.
-    pub async fn exec_resize(&self, _id: &str, _size: wire::ResizeQuery) -> Result<(), Error> {
-        missing()
+    pub async fn exec_resize(&self, id: &str, size: wire::ResizeQuery) -> Result<(), Error> {
+        self.inner.exec_resize(id, size).await
     }
 }

@@ -1,13 +1,67 @@
 //! Containers, images, events and records: their lifecycle and their recovery.
+//!
+//! The crate joins what the layers below do, and they do not know of each other: the store has the
+//! files, the network the addresses, the shim the processes. [`Engine`] is what its callers see.
+//! What is where:
+//!
+//! - `state` is the life of a container as a pure function, `container` one container with its
+//!   record and what lives with this engine, `registry` all of them;
+//! - `create`, `start`, `supervise`, `stop`, `remove` are that life, in this order; `recovery` is
+//!   the same after an engine's end;
+//! - `spec`, `security`, `capabilities`, `mounts`, `ports`, `user`, `volumes` decide what a container
+//!   gets;
+//! - `exec`, `attach`, `logs`, `list`, `inspect`, `top`, `system`, `events`, `images` answer.
+//!
+//! Fail points (`wharf_types::failpoint`), each between two steps that a kill could separate:
+//! `engine.create.{begun, snapshot-made, files-made, recorded}`,
+//! `engine.start.{begun, address-taken, ports-published, recorded, launched}`,
+//! `engine.exit.{told, recorded}`, `engine.stop.{recorded, signalled}`,
+//! `engine.remove.{recorded, snapshot-gone, files-gone, forgotten}`,
+//! `engine.recovery.{container, containers-done, orphans-gone}`, and those of the images.
 
 #![forbid(unsafe_code)]
 
+mod attach;
+mod capabilities;
 mod config;
+mod container;
+mod create;
 mod engine;
 mod error;
+mod events;
+mod exec;
+mod hello;
+mod host;
+mod images;
+mod inner;
+mod inspect;
+mod list;
+mod logs;
+mod mounts;
+mod open;
+mod ports;
+mod records;
+mod recovery;
+mod registry;
+mod regular;
+mod remove;
+mod security;
+mod signals;
+mod spec;
+mod start;
+mod state;
+mod stop;
 mod streams;
+mod supervise;
+mod system;
+mod top;
+mod user;
+mod volumes;
 
 pub use config::Config;
-pub use engine::{Engine, ImportRequest, OpenError};
+pub use engine::Engine;
 pub use error::{Error, ErrorKind};
+pub use hello::GREETING;
+pub use images::ImportRequest;
+pub use open::OpenError;
 pub use streams::{Attachment, EventStream, LogStream};

@@ -2,17 +2,19 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::process::Child;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::connection::{Connection, Received};
-use crate::protocol::{Answer, Call, Failure, Message, Notice, Request};
+use crate::protocol::{Answer, Call, Failure, Message, Notice, Request, Status};
 use crate::{Idle, socket};
 
 /// A connection to a shim. Cheap to clone; the connection ends with the shim, or with the runtime
@@ -55,12 +57,16 @@ pub enum RequestError {
 pub type Notices = mpsc::UnboundedReceiver<Notice>;
 
 impl Shim {
-    /// Connects to the shim that listens in `directory`.
+    /// Connects to the shim that listens in `directory`, and asks what it has. Waits for the
+    /// answer, so that an engine can look at many before it serves anybody.
     ///
     /// # Errors
-    /// What connect(2) says: none listens there any more.
-    pub fn connect(directory: &Path) -> io::Result<(Self, Notices)> {
-        Self::start(socket::connect(directory)?.into(), None)
+    /// What connect(2) says: none listens there any more. Or the shim does not answer in time.
+    pub fn connect(directory: &Path) -> io::Result<(Self, Notices, Status)> {
+        let mut connection = Connection::new(socket::connect(directory)?.into())?;
+        let status = ask_status(&mut connection)?;
+        let (shim, notices) = Self::start(connection, None)?;
+        Ok((shim, notices, status))
     }
 
     /// Takes over an idle shim.
@@ -68,17 +74,18 @@ impl Shim {
     /// # Errors
     /// The socket cannot be polled.
     pub fn adopt(idle: Idle) -> io::Result<(Self, Notices)> {
-        Self::start(idle.socket.into(), Some(idle.child))
+        Self::start(Connection::new(idle.socket.into())?, Some(idle.child))
     }
 
-    fn start(socket: OwnedFd, child: Option<Child>) -> io::Result<(Self, Notices)> {
-        let readiness = std::os::unix::net::UnixStream::from(socket.try_clone()?);
-        let connection = Mutex::new(Connection::new(socket)?);
+    fn start(connection: Connection, child: Option<Child>) -> io::Result<(Self, Notices)> {
+        let socket = connection.as_fd().try_clone_to_owned()?;
+        let readiness = std::os::unix::net::UnixStream::from(socket);
+        let connection = Mutex::new(connection);
         let shared = Arc::new(Shared {
             readiness: UnixStream::from_std(readiness)?,
             connection,
             waiting: Mutex::new(Waiting {
-                next: 0,
+                next: STATUS_ID + 1,
                 answers: Some(HashMap::new()),
             }),
         });
@@ -123,6 +130,45 @@ impl Shim {
             .await
             .map_err(|_| RequestError::Gone)?
             .map_err(RequestError::Refused)
+    }
+}
+
+/// Number of the request that [`Shim::connect`] begins with.
+const STATUS_ID: u64 = 0;
+/// How long a shim may take to tell its status; it answers at once unless it is being stopped.
+const STATUS_TIME: Duration = Duration::from_secs(2);
+
+fn ask_status(connection: &mut Connection) -> io::Result<Status> {
+    let call = Call {
+        id: STATUS_ID,
+        request: Request::Status,
+    };
+    connection.send(&call, Vec::new())?;
+    let timeout = rustix::event::Timespec {
+        tv_sec: i64::try_from(STATUS_TIME.as_secs()).map_err(io::Error::other)?,
+        tv_nsec: 0,
+    };
+    loop {
+        let mut wait = [PollFd::new(connection, PollFlags::IN)];
+        if rustix::event::poll(&mut wait, Some(&timeout))? == 0 {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        if connection.receive()? == Received::End {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        while let Some((message, _)) = connection.next_message::<Message>()? {
+            match message {
+                Message::Answer {
+                    result: Ok(Answer::Status(status)),
+                    ..
+                } => return Ok(status),
+                Message::Answer { result, .. } => {
+                    return Err(io::Error::other(format!("unexpected answer {result:?}")));
+                }
+                // What happens at this moment shows in the exit status.
+                Message::Notice(_) => {}
+            }
+        }
     }
 }
 

@@ -22,6 +22,7 @@ impl Images {
     pub(crate) fn pull_builtin(
         &self,
         records: &Records,
+        program: &Path,
         name: &str,
         mut progress: impl FnMut(wire::Progress),
     ) -> Result<Digest, Error> {
@@ -44,7 +45,7 @@ impl Images {
             &[HostFile {
                 path: Path::new(PROGRAM),
                 mode: 0o755,
-                source: HostSource::Path("/proc/self/exe".into()),
+                source: HostSource::Path(program.to_owned()),
             }],
             config(),
         );

@@ -1,0 +1,114 @@
+//! What all operations share, and how it comes up and goes down.
+//!
+//! Tasks and threads of an engine, who makes them and when they end:
+//!
+//! - one task a running container ([`crate::supervise`]), until its shim has gone;
+//! - the records' thread, the shim pool's thread, the network's threads: each ends when its owner
+//!   here is dropped;
+//! - the trash's task, which deletes what has been removed, one at a time;
+//! - a task a planned restart, which ends early when the engine shuts down.
+//!
+//! No lock here is held while anything is waited for. A container's states *starting* and *removing*
+//! stand in for one: they belong to the operation that set them.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::{Notify, watch};
+use wharf_network::{BridgeNetwork, IsolatedPool};
+use wharf_shim::Spawner;
+use wharf_store::Store;
+
+use crate::config::Config;
+use crate::container::{Container, Places};
+use crate::error::Error;
+use crate::events::Events;
+use crate::images::Images;
+use crate::records::Records;
+use crate::registry::Registry;
+use crate::security::Filters;
+
+/// What all clones of an engine share.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) config: Config,
+    pub(crate) places: Places,
+    /// Id of this installation, kept in the records.
+    pub(crate) id: String,
+    /// The program as containers can mount it.
+    pub(crate) program: PathBuf,
+    pub(crate) records: Records,
+    pub(crate) store: Store,
+    pub(crate) images: Images,
+    pub(crate) registry: Registry,
+    pub(crate) events: Events,
+    pub(crate) network: BridgeNetwork,
+    pub(crate) isolated: IsolatedPool,
+    pub(crate) spawner: Spawner,
+    pub(crate) filters: Filters,
+    /// Wakes the task that deletes what has been removed.
+    pub(crate) trash: Arc<Notify>,
+    pub(crate) closing: watch::Sender<bool>,
+    /// Held as long as the engine lives: no other works on the same roots.
+    pub(crate) _locks: Vec<std::fs::File>,
+}
+
+impl Inner {
+    /// Runs something that blocks, on a thread for that.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        match tokio::task::spawn_blocking(work).await {
+            Ok(result) => result,
+            Err(error) => Err(Error::internal("the engine failed", error)),
+        }
+    }
+
+    /// Tells an event of a container.
+    pub(crate) fn tell(&self, container: &Container, action: &str) {
+        self.tell_with(container, action, &[]);
+    }
+
+    /// Tells an event of a container with more attributes.
+    pub(crate) fn tell_with(&self, container: &Container, action: &str, more: &[(&str, String)]) {
+        let mut attributes = container.attributes();
+        for (key, value) in more {
+            attributes.insert((*key).to_owned(), value.clone());
+        }
+        let id = container.id().to_string();
+        self.events.tell("container", action, &id, attributes);
+    }
+
+    /// Gives a container's place in the network back.
+    pub(crate) fn release_address(&self, address: Ipv4Addr) {
+        self.network.release(address);
+    }
+
+    /// Deletes what has been removed, in the background.
+    pub(crate) fn empty_trash_soon(&self) {
+        self.trash.notify_one();
+    }
+
+    /// Whether the engine is going down.
+    pub(crate) fn is_closing(&self) -> bool {
+        *self.closing.borrow()
+    }
+}
+
+/// Follows a container's status until `wanted` holds, and returns what it gives.
+pub(crate) async fn until<T>(
+    container: &Arc<Container>,
+    mut wanted: impl FnMut(&crate::container::Status) -> Option<T>,
+) -> Option<T> {
+    let mut changes = container.watch();
+    loop {
+        if let Some(found) = wanted(&changes.borrow_and_update()) {
+            return Some(found);
+        }
+        if changes.changed().await.is_err() {
+            return None;
+        }
+    }
+}

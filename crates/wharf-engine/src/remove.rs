@@ -1,0 +1,208 @@
+//! Removing a container, and renaming one.
+//!
+//! *removing* is on record first; then the process is ended, the snapshot and the container's
+//! directory are renamed to the trash, and the record goes. From then on nothing is left but what
+//! the trash's task deletes. Each step may be done again, which is what recovery does.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use wharf_types::ContainerName;
+use wharf_types::failpoint;
+use wharf_wire as wire;
+
+use crate::container::{Container, Wanted, refuse};
+use crate::error::Error;
+use crate::inner::Inner;
+use crate::records::{Change, Durability};
+use crate::state::{Denied, Event};
+
+impl Inner {
+    /// See [`crate::Engine::remove`].
+    pub(crate) async fn remove(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        query: wire::RemoveQuery,
+    ) -> Result<(), Error> {
+        if query.link {
+            return Err(Error::not_implemented("removing links is not supported"));
+        }
+        self.settled(container).await;
+        let running = container.status().state.running().is_some();
+        if running {
+            self.end_for_removal(container, query.force).await?;
+        }
+        self.remove_ended(container, query.volumes, Durability::Machine)
+            .await
+    }
+
+    async fn end_for_removal(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        force: bool,
+    ) -> Result<(), Error> {
+        if !force {
+            let name = container.status().name.clone();
+            let state = container.status().state.name();
+            return Err(Error::conflict(format!(
+                "cannot remove container \"/{name}\": container is {state}: stop the container before \
+                 removing or force remove"
+            )));
+        }
+        // Its policy must not start it again in between, and nobody removes it a second time.
+        container
+            .amend(&self.records, Durability::Engine, |status| {
+                status.wanted = Wanted::Stopped
+            })
+            .in_background();
+        let exits = container.status().exits;
+        self.tell_with(container, "kill", &[("signal", "9".to_owned())]);
+        self.kill_and_wait(container, exits).await
+    }
+
+    /// Removes a container that does not run.
+    pub(crate) async fn remove_ended(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        volumes: bool,
+        durability: Durability,
+    ) -> Result<(), Error> {
+        match container.transition(&self.records, Durability::Engine, Event::Remove, |_| {}) {
+            Ok(commit) => commit.in_background(),
+            // With --rm a container is removed when it ends; whoever asks for it meanwhile gets
+            // what they want.
+            Err(Denied::Removing) if container.definition.host.auto_remove => {
+                let gone = crate::stop::wait(Arc::clone(container), wire::WaitCondition::Removed);
+                gone.await;
+                return Ok(());
+            }
+            Err(denied) => return Err(refuse(container, denied)),
+        }
+        failpoint::hit("engine.remove.recorded");
+        container.live().waiting.clear();
+        self.released(container).await;
+        let inner = Arc::clone(self);
+        let target = Arc::clone(container);
+        let removed = self
+            .blocking(move || inner.remove_everything(&target, volumes, durability))
+            .await;
+        match removed {
+            Ok(()) => {
+                self.tell(container, "destroy");
+                self.registry.remove(container);
+                container
+                    .publish(Event::Removed)
+                    .map_err(|denied| refuse(container, denied))?;
+                self.empty_trash_soon();
+                Ok(())
+            }
+            Err(error) => {
+                let failed = Event::RemoveFailed;
+                let dead = container.transition(&self.records, Durability::Engine, failed, |_| {});
+                drop(dead.map(crate::records::Commit::in_background));
+                let name = container.status().name.clone();
+                Err(Error::internal(
+                    format!("container {name} is left dead"),
+                    error,
+                ))
+            }
+        }
+    }
+
+    /// Takes a container's files away and its record off; blocks.
+    pub(crate) fn remove_everything(
+        &self,
+        container: &Container,
+        volumes: bool,
+        durability: Durability,
+    ) -> Result<(), Error> {
+        let snapshot = container.snapshot();
+        self.store
+            .remove_snapshot(&snapshot)
+            .map_err(|error| Error::internal("cannot remove the container's root", error))?;
+        failpoint::hit("engine.remove.snapshot-gone");
+        if volumes {
+            self.remove_volumes(container)?;
+        }
+        let directory = self.places.container(container.id());
+        discard(&directory, &self.places.trash()).map_err(|error| {
+            Error::internal(format!("cannot remove {}", directory.display()), error)
+        })?;
+        failpoint::hit("engine.remove.files-gone");
+        let change = Change::RemoveContainer {
+            id: container.id().to_string(),
+        };
+        let recorded = self.records.commit(vec![change], durability).wait();
+        failpoint::hit("engine.remove.forgotten");
+        recorded.map_err(|error| Error::internal("cannot remove the container", error))
+    }
+
+    /// Takes away a container's directory and volumes, after a creation that failed.
+    pub(crate) fn discard_directories(&self, container: &Container) {
+        let directory = self.places.container(container.id());
+        if let Err(error) = discard(&directory, &self.places.trash()) {
+            tracing::error!(container.id = %container.id(), %error, "its directory is left");
+        }
+        if let Err(error) = self.remove_volumes(container) {
+            tracing::error!(container.id = %container.id(), %error, "a volume is left");
+        }
+    }
+
+    /// See [`crate::Engine::rename`].
+    pub(crate) async fn rename(&self, container: &Container, new: &str) -> Result<(), Error> {
+        let new: ContainerName = new
+            .parse()
+            .map_err(|error: wharf_types::NameError| Error::invalid(error.to_string()))?;
+        let old = container.status().name.clone();
+        if old == new {
+            return Err(Error::invalid(
+                "Renaming a container with the same name as its current name",
+            ));
+        }
+        self.registry.reserve(Some(&new), container.id())?;
+        let commit = container.amend(&self.records, Durability::Machine, |status| {
+            status.name = new.clone();
+        });
+        if let Err(error) = commit.done().await {
+            container
+                .amend(&self.records, Durability::Engine, |status| {
+                    status.name = old.clone()
+                })
+                .in_background();
+            self.registry.release(&new);
+            return Err(Error::internal("cannot rename the container", error));
+        }
+        self.registry.release(&old);
+        self.tell_with(container, "rename", &[("oldName", format!("/{old}"))]);
+        Ok(())
+    }
+}
+
+/// Renames a directory into the trash; gone already is fine.
+pub(crate) fn discard(directory: &Path, trash: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(trash) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let name = wharf_types::ContainerId::random().to_string();
+    match fs::rename(directory, trash.join(name)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Deletes what is in the trash.
+pub(crate) fn empty(trash: &Path) {
+    let Ok(entries) = fs::read_dir(trash) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if let Err(error) = fs::remove_dir_all(&path) {
+            tracing::warn!(path = %path.display(), %error, "something removed is not deleted");
+        }
+    }
+}

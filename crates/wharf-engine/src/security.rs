@@ -1,0 +1,179 @@
+//! What a container may do: capabilities, system calls, and what `--security-opt` says.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use wharf_oci::runtime::Seccomp;
+use wharf_seccomp::{Arch, KernelVersion};
+use wharf_wire as wire;
+
+use crate::capabilities;
+use crate::error::Error;
+
+/// What a request says about security, decided.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Security {
+    /// The bounding, effective and permitted sets; the inheritable one is empty (attack R12).
+    pub(crate) capabilities: Vec<String>,
+    pub(crate) filter: Filter,
+    pub(crate) no_new_privileges: bool,
+    /// Whether nothing of /proc and /sys is hidden.
+    pub(crate) system_paths: bool,
+}
+
+/// Which system call filter.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Filter {
+    /// Docker's profile for the capabilities.
+    Default,
+    /// None.
+    Unconfined,
+    /// This one.
+    Given(Box<Seccomp>),
+}
+
+impl Security {
+    pub(crate) fn read(host: &wire::HostConfig) -> Result<Self, Error> {
+        let words = |words: &Option<wire::Words>| words.as_deref().unwrap_or_default().to_vec();
+        let mut security = Self {
+            capabilities: if host.privileged {
+                capabilities::all()
+            } else {
+                capabilities::resolve(&words(&host.cap_add), &words(&host.cap_drop))?
+            },
+            filter: if host.privileged {
+                Filter::Unconfined
+            } else {
+                Filter::Default
+            },
+            no_new_privileges: false,
+            system_paths: host.privileged,
+        };
+        for option in host.security_opt.iter().flatten() {
+            security.apply(option)?;
+        }
+        Ok(security)
+    }
+
+    fn apply(&mut self, option: &str) -> Result<(), Error> {
+        let invalid = || Error::invalid(format!("invalid --security-opt: \"{option}\""));
+        // Older clients write a colon.
+        let (key, value) = option.split_once(['=', ':']).unwrap_or((option, ""));
+        match (key, value) {
+            ("no-new-privileges", "" | "true") => self.no_new_privileges = true,
+            ("no-new-privileges", "false") => self.no_new_privileges = false,
+            ("seccomp", "unconfined") => self.filter = Filter::Unconfined,
+            ("seccomp", "builtin") => self.filter = Filter::Default,
+            ("seccomp", document) => {
+                let parsed = serde_json::from_str(document).map_err(|error| {
+                    Error::invalid(format!("Decoding seccomp profile failed: {error}"))
+                })?;
+                self.filter = Filter::Given(Box::new(parsed));
+            }
+            ("systempaths", "unconfined") => self.system_paths = true,
+            // There is no such confinement here, so there is nothing to take away.
+            ("apparmor", "unconfined") | ("label", "disable") => {}
+            ("apparmor" | "label" | "writable-cgroups", _) => {
+                return Err(Error::not_implemented(format!(
+                    "--security-opt {key} is not supported yet"
+                )));
+            }
+            _ => return Err(invalid()),
+        }
+        Ok(())
+    }
+}
+
+/// Compiled filters, by what they are compiled from: compiling takes longer than all else in a
+/// start, and almost all containers have the same one.
+#[derive(Debug, Default)]
+pub(crate) struct Filters(Mutex<HashMap<String, Arc<[u8]>>>);
+
+/// Filters kept; a bound only, an engine meets few.
+const FILTERS_MAX: usize = 64;
+
+impl Filters {
+    /// Returns the compiled filter of a container, `None` for none.
+    pub(crate) fn compiled(&self, security: &Security) -> Result<Option<Arc<[u8]>>, Error> {
+        let key = match &security.filter {
+            Filter::Unconfined => return Ok(None),
+            Filter::Default => security.capabilities.join(","),
+            Filter::Given(document) => serde_json::to_string(document)
+                .map_err(|error| Error::internal("cannot read the seccomp profile", error))?,
+        };
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = lock().get(&key) {
+            return Ok(Some(Arc::clone(found)));
+        }
+        let arch = Arch::native();
+        let document = match &security.filter {
+            Filter::Given(document) => (**document).clone(),
+            _ => wharf_seccomp::default_profile(
+                &security.capabilities,
+                arch,
+                KernelVersion::running(),
+            ),
+        };
+        let program = wharf_seccomp::compile(&document, arch)
+            .map_err(|error| Error::invalid(format!("seccomp: {}", crate::error::chain(&error))))?;
+        let bytes: Arc<[u8]> = program.encode().into();
+        let mut filters = lock();
+        if filters.len() >= FILTERS_MAX {
+            filters.clear();
+        }
+        filters.insert(key, Arc::clone(&bytes));
+        Ok(Some(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(options: &[&str]) -> Result<Security, String> {
+        let host = wire::HostConfig {
+            security_opt: Some(options.iter().map(|o| (*o).to_owned()).collect()),
+            ..Default::default()
+        };
+        Security::read(&host).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn options_are_carried_out_or_refused() {
+        assert_eq!(read(&[]).map(|s| s.filter), Ok(Filter::Default));
+        assert_eq!(
+            read(&["seccomp=unconfined"]).map(|s| s.filter),
+            Ok(Filter::Unconfined)
+        );
+        assert_eq!(
+            read(&["no-new-privileges"]).map(|s| s.no_new_privileges),
+            Ok(true)
+        );
+        assert!(read(&["seccomp={"]).is_err());
+        assert_eq!(
+            read(&["apparmor=mine"]),
+            Err("--security-opt apparmor is not supported yet".to_owned())
+        );
+        assert_eq!(
+            read(&["x=y"]),
+            Err("invalid --security-opt: \"x=y\"".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_filter_is_compiled_once() {
+        let filters = Filters::default();
+        let security = read(&[]).expect("security");
+        let first = filters
+            .compiled(&security)
+            .expect("compile")
+            .expect("a filter");
+        let second = filters
+            .compiled(&security)
+            .expect("compile")
+            .expect("a filter");
+        assert!(Arc::ptr_eq(&first, &second));
+        let unconfined = read(&["seccomp=unconfined"]).expect("security");
+        assert_eq!(filters.compiled(&unconfined).expect("nothing"), None);
+    }
+}

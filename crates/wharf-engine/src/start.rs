@@ -1,0 +1,535 @@
+//! Starting a container: the shortest way from the request to the first instruction.
+//!
+//! In order:
+//!
+//! 1. *starting*: the container belongs to this start. Its record with the run's number and its
+//!    address goes to the disk while 2 happens; it is waited for before 4.
+//! 2. On a thread that may block: sandbox from the pool, ports, files of the network, the detached
+//!    root mount, who the user is, the specification.
+//! 3. The filter comes from the cache, the shim from the pool.
+//! 4. The shim gets all of it in one message with the descriptors, makes the container, and answers
+//!    when execve has succeeded.
+//! 5. *running*. The answer to the user does not wait for this record: the shim knows it.
+//!
+//! When a step fails, what the steps before made is given back, in reverse, and the container is
+//! what it was, with the failure told. Nothing here holds a lock that another container's start
+//! needs for longer than taking something from a pool.
+
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::{fs, io};
+
+use wharf_network::{HostsFile, PublishedPort, Resolver};
+use wharf_oci::runtime::Spec;
+use wharf_shim::protocol::{Answer, Client, Failure, Launch, Request, Started, Stdin};
+use wharf_shim::{Notices, RequestError, Shim};
+use wharf_store::{MountOptions, RootedDir};
+use wharf_types::failpoint;
+
+use crate::container::{Container, Endpoint, Port, Wanted, refuse};
+use crate::error::{Error, ErrorKind};
+use crate::inner::{Inner, until};
+use crate::mounts::Mount;
+use crate::ports;
+use crate::records::Durability;
+use crate::security::Security;
+use crate::spec::{self, Circumstances};
+use crate::state::{Denied, Event, Running, StartFailure, State};
+use crate::user;
+
+/// Clients that may wait for a start; the launch carries a descriptor for each.
+pub(crate) const WAITING_MAX: usize = 48;
+
+/// Who starts a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Starter {
+    /// A user; what the policy has counted so far is forgotten.
+    User,
+    /// The restart policy.
+    Policy,
+}
+
+/// Everything a launch takes.
+struct Prepared {
+    spec: Spec,
+    seccomp: Option<Vec<u8>>,
+    root: OwnedFd,
+    network: Option<OwnedFd>,
+}
+
+/// A place in the network: what the launch joins, and what goes on record.
+struct Joined {
+    netns: Option<OwnedFd>,
+    endpoint: Option<Endpoint>,
+}
+
+impl Inner {
+    /// Starts a container.
+    pub(crate) async fn start(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        starter: Starter,
+    ) -> Result<(), Error> {
+        if self.is_closing() {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                "the engine is shutting down",
+            ));
+        }
+        self.begin(container).await?;
+        let span = tracing::debug_span!("start", container.id = %container.id().short());
+        let clock = std::time::Instant::now();
+        match self.launch(container, starter).await {
+            Ok((shim, notices, started)) => {
+                self.launched(container, shim, notices, started)?;
+                tracing::debug!(parent: &span, elapsed = ?clock.elapsed(), "started");
+                self.spawner.refill();
+                Ok(())
+            }
+            Err(failed) => {
+                self.spawner.refill();
+                self.give_back(container);
+                let failure = StartFailure {
+                    message: failed.to_string(),
+                    code: failed.exit_code,
+                };
+                let fallen = container.transition(
+                    &self.records,
+                    Durability::Engine,
+                    Event::Failed(failure),
+                    |status| {
+                        status.endpoint = None;
+                        status.wanted = Wanted::Stopped;
+                    },
+                );
+                drop(fallen.map(crate::records::Commit::in_background));
+                // Clients that waited for this start see its end.
+                container.live().waiting.clear();
+                Err(failed.error)
+            }
+        }
+    }
+
+    /// Takes the container for this start; waits for another start, and for the last run's
+    /// leavings.
+    async fn begin(&self, container: &Arc<Container>) -> Result<(), Error> {
+        loop {
+            // Not on record: until the launch is, this start has done nothing.
+            match container.publish(Event::Begin) {
+                Ok(()) => break,
+                Err(Denied::Starting) => {
+                    until(container, |status| {
+                        (!matches!(status.state, State::Starting(_))).then_some(())
+                    })
+                    .await;
+                }
+                Err(Denied::Running) => {
+                    return Err(Error::new(
+                        ErrorKind::NotModified,
+                        "container already started",
+                    ));
+                }
+                Err(Denied::Paused) => {
+                    return Err(Error::conflict(
+                        "cannot start a paused container, try unpause instead",
+                    ));
+                }
+                Err(denied) => return Err(refuse(container, denied)),
+            }
+        }
+        self.released(container).await;
+        Ok(())
+    }
+
+    async fn launch(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        starter: Starter,
+    ) -> Result<(Shim, Notices, Started), LaunchError> {
+        failpoint::hit("engine.start.begun");
+        let inner = Arc::clone(self);
+        let target = Arc::clone(container);
+        let prepared = self
+            .blocking(move || inner.prepare(&target, starter))
+            .await?;
+        let idle = self
+            .spawner
+            .take()
+            .map_err(|error| Error::internal("cannot make a shim", error))?;
+        let (shim, notices) =
+            Shim::adopt(idle).map_err(|error| Error::internal("cannot make a shim", error))?;
+        failpoint::hit("engine.start.recorded");
+
+        let waiting = std::mem::take(&mut container.live().waiting);
+        let (sockets, clients): (Vec<OwnedFd>, Vec<Client>) = waiting.into_iter().unzip();
+        let definition = &container.definition;
+        let config = &definition.config;
+        let keeps_log = definition.host.log_config.driver != "none";
+        let launch = Launch {
+            id: definition.id,
+            run: container.status().run,
+            spec: prepared.spec,
+            seccomp: prepared.seccomp,
+            directory: self.places.container(definition.id),
+            socket_directory: self.places.shim(definition.id),
+            log: keeps_log.then(|| self.places.log(definition.id)),
+            joins_network: prepared.network.is_some(),
+            stdin: match (config.open_stdin, config.stdin_once) {
+                (false, _) => Stdin::Null,
+                (true, false) => Stdin::Open,
+                (true, true) => Stdin::Once,
+            },
+            clients,
+        };
+        let mut descriptors = vec![prepared.root];
+        descriptors.extend(prepared.network);
+        descriptors.extend(sockets);
+        let answer = shim
+            .request(Request::Launch(Box::new(launch)), descriptors)
+            .await;
+        failpoint::hit("engine.start.launched");
+        match answer {
+            Ok(Answer::Started(started)) => Ok((shim, notices, started)),
+            Ok(_) => Err(Error::internal("cannot start the container", UnexpectedAnswer).into()),
+            Err(RequestError::Refused(failure)) => Err(LaunchError::refused(&failure)),
+            Err(error) => Err(Error::internal("cannot start the container", error).into()),
+        }
+    }
+
+    /// All that blocks. The record is on the disk when this returns.
+    fn prepare(&self, container: &Arc<Container>, starter: Starter) -> Result<Prepared, Error> {
+        let definition = &container.definition;
+        let joined = self.join_network(container)?;
+        // From here on the address is the container's, and given back with it if the start fails.
+        let endpoint = joined.endpoint.clone();
+        let commit = container.amend(&self.records, Durability::Machine, |status| {
+            status.run += 1;
+            status.wanted = Wanted::Running;
+            status.endpoint.clone_from(&endpoint);
+            match starter {
+                Starter::User => status.restarts = 0,
+                Starter::Policy => status.restarts += 1,
+            }
+        });
+        let result = self
+            .prepare_files(container, &joined)
+            .and_then(|(spec, root)| {
+                let security = Security::read(&definition.host)?;
+                Ok((spec, root, self.filters.compiled(&security)?))
+            });
+        // Waited for in any case: what is given back must not be on record afterwards.
+        let recorded = commit.wait();
+        let (spec, root, seccomp) = result?;
+        recorded.map_err(|error| Error::internal("cannot start the container", error))?;
+        Ok(Prepared {
+            spec,
+            seccomp: seccomp.map(|bytes| bytes.to_vec()),
+            root,
+            network: joined.netns,
+        })
+    }
+
+    fn prepare_files(
+        &self,
+        container: &Container,
+        joined: &Joined,
+    ) -> Result<(Spec, OwnedFd), Error> {
+        let definition = &container.definition;
+        let directory = self.places.container(definition.id);
+        self.write_network_files(container, joined.endpoint.as_ref(), &directory)
+            .map_err(|error| {
+                Error::internal("cannot write the container's network files", error)
+            })?;
+        wharf_shim::exit::clear(&directory)
+            .map_err(|error| Error::internal("cannot remove the last exit status", error))?;
+        for mount in &definition.mounts {
+            make_source(mount)?;
+        }
+        let options = MountOptions {
+            readonly: false,
+            volatile: false,
+        };
+        let root = self
+            .store
+            .mount(&container.snapshot(), options)
+            .map_err(|error| Error::internal("cannot mount the container's root", error))?;
+        let view = root
+            .try_clone()
+            .map_err(|error| Error::internal("cannot look at the container's root", error))?;
+        let groups = definition.host.group_add.as_deref().unwrap_or_default();
+        let identity = user::look_up(&RootedDir::open(view), &definition.config.user, groups)?;
+        let given = Circumstances {
+            user: identity.user,
+            security: &Security::read(&definition.host)?,
+            places: &self.places,
+            cgroup_parent: &self.config.cgroup_parent,
+            program: &self.program,
+        };
+        Ok((spec::container(definition, given)?, root))
+    }
+
+    fn join_network(&self, container: &Container) -> Result<Joined, Error> {
+        let definition = &container.definition;
+        match definition.host.network_mode.as_str() {
+            "host" => Ok(Joined {
+                netns: None,
+                endpoint: None,
+            }),
+            "none" => {
+                let netns = self.isolated.take();
+                let netns =
+                    netns.map_err(|error| Error::internal("cannot make a network", error))?;
+                Ok(Joined {
+                    netns: Some(netns),
+                    endpoint: None,
+                })
+            }
+            _ => self.join_bridge(container),
+        }
+    }
+
+    fn join_bridge(&self, container: &Container) -> Result<Joined, Error> {
+        let definition = &container.definition;
+        let sandbox = self
+            .network
+            .take()
+            .map_err(|error| Error::internal("failed to set up container networking", error))?;
+        failpoint::hit("engine.start.address-taken");
+        let published = ports::requests(&definition.host, &definition.config, sandbox.address)
+            .and_then(|requests| {
+                self.network.publish(&requests).map_err(|error| {
+                    Error::internal(
+                        format!(
+                            "driver failed programming external connectivity on endpoint {}",
+                            container.status().name
+                        ),
+                        error,
+                    )
+                })
+            });
+        let published = match published {
+            Ok(published) => published,
+            Err(error) => {
+                self.release_address(sandbox.address);
+                return Err(error);
+            }
+        };
+        failpoint::hit("engine.start.ports-published");
+        let endpoint = Endpoint {
+            address: sandbox.address,
+            prefix: sandbox.prefix,
+            gateway: sandbox.gateway,
+            mac: sandbox.mac.to_string(),
+            ports: published.iter().map(Port::from).collect(),
+        };
+        Ok(Joined {
+            netns: Some(sandbox.netns),
+            endpoint: Some(endpoint),
+        })
+    }
+
+    /// Gives back a container's place in the network.
+    pub(crate) fn give_back(&self, container: &Container) {
+        let endpoint = container.status().endpoint.clone();
+        let Some(endpoint) = endpoint else {
+            return;
+        };
+        let ports: Vec<PublishedPort> = endpoint.ports.iter().map(PublishedPort::from).collect();
+        if let Err(error) = self.network.unpublish(&ports) {
+            tracing::error!(container.id = %container.id(), %error, "ports are still published");
+        }
+        self.release_address(endpoint.address);
+    }
+
+    fn write_network_files(
+        &self,
+        container: &Container,
+        endpoint: Option<&Endpoint>,
+        directory: &Path,
+    ) -> io::Result<()> {
+        let definition = &container.definition;
+        let config = &definition.config;
+        let host = &definition.host;
+        let mut names = vec![config.hostname.clone()];
+        if !config.domainname.is_empty() {
+            names.insert(0, format!("{}.{}", config.hostname, config.domainname));
+        }
+        let own = endpoint.map(|endpoint| (IpAddr::V4(endpoint.address), names));
+        let gateway = self.network.address().addr();
+        let extra = host.extra_hosts.iter().flatten();
+        let hosts = HostsFile {
+            own,
+            extra: extra
+                .filter_map(|entry| extra_host(entry, IpAddr::V4(gateway)))
+                .collect(),
+        };
+        let resolver = self.resolver(container)?;
+        let hosts = if host.network_mode == "host" {
+            // The host's own names, and what was added.
+            let mut text = fs::read_to_string("/etc/hosts").unwrap_or_default();
+            for (address, name) in &hosts.extra {
+                text.push_str(&format!("{address}\t{name}\n"));
+            }
+            text
+        } else {
+            hosts.to_string()
+        };
+        fs::write(directory.join("hosts"), hosts)?;
+        fs::write(directory.join("resolv.conf"), resolver.to_string())?;
+        fs::write(directory.join("hostname"), format!("{}\n", config.hostname))
+    }
+
+    fn resolver(&self, container: &Container) -> io::Result<Resolver> {
+        let host = &container.definition.host;
+        let addresses = host.dns.iter().flatten();
+        let mut own = Resolver {
+            nameservers: addresses
+                .filter_map(|address| address.parse().ok())
+                .collect(),
+            search: host.dns_search.clone().unwrap_or_default(),
+            options: host.dns_options.clone().unwrap_or_default(),
+        };
+        if own.nameservers.is_empty() {
+            own.nameservers.clone_from(&self.config.dns);
+        }
+        if own.search.is_empty() {
+            own.search.clone_from(&self.config.dns_search);
+        }
+        if own.options.is_empty() {
+            own.options.clone_from(&self.config.dns_options);
+        }
+        let of_host = Resolver::of_host()?;
+        // With the host's network its own servers are reachable, also those on its loopback.
+        if host.network_mode == "host" && own == Resolver::default() {
+            return Ok(of_host);
+        }
+        Ok(of_host.for_container(&own))
+    }
+
+    fn launched(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        shim: Shim,
+        notices: Notices,
+        started: Started,
+    ) -> Result<(), Error> {
+        for warning in &started.warnings {
+            tracing::warn!(container.id = %container.id(), warning, "not exactly as asked");
+        }
+        {
+            let mut live = container.live();
+            live.shim = Some(shim);
+            live.run = container.status().run;
+            live.unreleased = true;
+        }
+        let running = Running {
+            pid: started.pid,
+            started: started.at,
+        };
+        let commit = container
+            .transition(
+                &self.records,
+                Durability::Engine,
+                Event::Started(running),
+                |_| {},
+            )
+            .map_err(|denied| refuse(container, denied))?;
+        commit.in_background();
+        self.tell(container, "start");
+        self.supervise(container, notices);
+        Ok(())
+    }
+}
+
+/// Reads `name:address` or `name=address`; `host-gateway` is the bridge's address.
+pub(crate) fn extra_host(entry: &str, gateway: IpAddr) -> Option<(IpAddr, String)> {
+    let (name, address) = entry.split_once(['=', ':'])?;
+    let address = match address {
+        "host-gateway" => gateway,
+        text => text.trim_matches(['[', ']']).parse().ok()?,
+    };
+    (!name.is_empty()).then(|| (address, name.to_owned()))
+}
+
+/// A missing source of `-v` is made, as a directory.
+fn make_source(mount: &Mount) -> Result<(), Error> {
+    let Mount::Bind(bind) = mount else {
+        return Ok(());
+    };
+    let source = &bind.source;
+    match fs::metadata(source) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && bind.create_source => {
+            fs::create_dir_all(source).map_err(|error| {
+                let source = source.display();
+                Error::internal(
+                    format!("error while creating mount source path '{source}'"),
+                    error,
+                )
+            })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let source = source.display();
+            Err(Error::invalid(format!(
+                "invalid mount config for type \"bind\": bind source path does not exist: {source}"
+            )))
+        }
+        Err(error) => Err(Error::internal(
+            format!("cannot look at the mount source {}", source.display()),
+            error,
+        )),
+    }
+}
+
+/// Why a launch failed, and the exit code that stands for.
+#[derive(Debug)]
+struct LaunchError {
+    error: Error,
+    exit_code: i32,
+}
+
+impl LaunchError {
+    /// What the runtime says, in the words Docker puts around it: clients look for them.
+    fn refused(failure: &Failure) -> Self {
+        let message = format!(
+            "failed to create task for container: failed to create shim task: OCI runtime create failed: \
+             unable to start container process: {}: unknown",
+            failure.message
+        );
+        let kind = match failure.exit_code {
+            126 | 127 => ErrorKind::Invalid,
+            _ => ErrorKind::Internal,
+        };
+        // Docker keeps 128 for what is neither.
+        let exit_code = match failure.exit_code {
+            code @ (126 | 127) => i32::from(code),
+            _ => 128,
+        };
+        Self {
+            error: Error::new(kind, message),
+            exit_code,
+        }
+    }
+}
+
+impl From<Error> for LaunchError {
+    fn from(error: Error) -> Self {
+        Self {
+            error,
+            exit_code: 128,
+        }
+    }
+}
+
+impl std::fmt::Display for LaunchError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+/// The shim answered something else.
+#[derive(Debug, thiserror::Error)]
+#[error("the shim gave an unexpected answer")]
+pub(crate) struct UnexpectedAnswer;
