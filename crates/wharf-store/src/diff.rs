@@ -14,6 +14,8 @@ use std::os::fd::AsFd;
 
 use rustix::fs::FileType;
 
+use archive::{Archive, Holes};
+
 use crate::files;
 use crate::store::Driver;
 use crate::tree::{self, WalkError};
@@ -81,7 +83,7 @@ impl Store {
     /// [`DiffError`].
     pub fn export(&self, id: &SnapshotId, writer: impl Write) -> Result<(), DiffError> {
         let view = self.view(id)?;
-        let mut archive = archive::Archive::new(writer);
+        let mut archive = Archive::new(writer, Holes::Kept);
         tree::walk::<DiffError>(view.as_fd(), &mut |item| {
             archive.item(item)?;
             Ok(true)
@@ -95,7 +97,7 @@ impl Store {
     /// [`DiffError`].
     pub fn write_layer(&self, id: &SnapshotId, writer: impl Write) -> Result<(), DiffError> {
         let parts = self.parts(id)?;
-        let mut archive = archive::Archive::new(writer);
+        let mut archive = Archive::new(writer, Holes::Written);
         let fs = files::open_directory(&parts.fs)?;
         if self.driver() == Driver::Overlay && !parts.layers.is_empty() {
             tree::walk::<DiffError>(fs.as_fd(), &mut |item| {

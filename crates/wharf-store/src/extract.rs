@@ -42,6 +42,8 @@ use place::{Place, Root};
 const DEPTH_MAX: usize = 512;
 const OPAQUE: &str = "trusted.overlay.opaque";
 const COPY_BUFFER: usize = 128 << 10;
+/// NULs in a row that are worth a hole.
+const HOLE: usize = 32 << 10;
 
 /// An archive cannot be unpacked.
 #[derive(Debug, thiserror::Error)]
@@ -141,7 +143,7 @@ pub(crate) struct Bounds {
 /// What came out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Extracted {
-    /// Bytes of file data, holes not counted.
+    /// Bytes of file data in the archive.
     pub(crate) bytes: u64,
     pub(crate) entries: u64,
     /// Whether the archive says who owns the root directory and how.
@@ -161,6 +163,7 @@ pub(crate) fn extract(
         logical: 0,
         times: Vec::new(),
         buffer: vec![0; COPY_BUFFER],
+        skipped: false,
     };
     let mut reader = Reader::new(input);
     while let Some(entry) = reader.next().map_err(limits)? {
@@ -191,6 +194,8 @@ struct Extractor<'a> {
     /// Directories get their times at the end: making their entries changes them.
     times: Vec<(Vec<u8>, Time)>,
     buffer: Vec<u8>,
+    /// Whether the file being written ends in a hole that its length does not cover yet.
+    skipped: bool,
 }
 
 impl Extractor<'_> {
@@ -281,8 +286,10 @@ impl Extractor<'_> {
                     file.seek(SeekFrom::Start(segment.offset)).map_err(fail)?;
                     self.copy(reader, &mut file, segment.length, place)?;
                 }
-                file.set_len(entry.size).map_err(fail)?;
             }
+        }
+        if file.stream_position().map_err(fail)? != entry.size || self.skipped {
+            file.set_len(entry.size).map_err(fail)?;
         }
         attributes::set(file.as_fd(), entry, &place.path())?;
         rustix::fs::futimens(&file, &attributes::timestamps(entry.mtime))
@@ -297,6 +304,7 @@ impl Extractor<'_> {
         mut length: u64,
         place: &Place,
     ) -> Result<(), ExtractError> {
+        self.skipped = false;
         while length > 0 {
             let most = usize::try_from(length).unwrap_or(usize::MAX);
             let most = most.min(self.buffer.len());
@@ -305,8 +313,17 @@ impl Extractor<'_> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(limits(reading(error))),
             };
-            file.write_all(&self.buffer[..count])
-                .map_err(|source| place.error("write", source))?;
+            let bytes = &self.buffer[..count];
+            // Layers have their holes written out, since dockerd cannot save an image with sparse
+            // entries; here they become holes again.
+            self.skipped = count >= HOLE && bytes.iter().all(|byte| *byte == 0);
+            if self.skipped {
+                let forward = SeekFrom::Current(i64::try_from(count).unwrap_or(i64::MAX));
+                file.seek(forward).map(drop)
+            } else {
+                file.write_all(bytes)
+            }
+            .map_err(|source| place.error("write", source))?;
             length -= count as u64;
             self.done.bytes += count as u64;
         }

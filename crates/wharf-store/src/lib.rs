@@ -36,6 +36,8 @@ mod image;
 mod ingest;
 mod layer;
 mod load;
+#[cfg(test)]
+mod oracle;
 mod remove;
 mod rooted;
 mod save;

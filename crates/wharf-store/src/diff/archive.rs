@@ -22,13 +22,24 @@ pub(super) struct Archive<W: Write> {
     writer: Writer<io::BufWriter<W>>,
     /// Files of several names that have been written, and under which.
     links: HashMap<(u64, u64), Vec<u8>>,
+    holes: Holes,
+}
+
+/// What becomes of the holes of files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holes {
+    /// They stay holes, where they are worth it.
+    Kept,
+    /// They are written as NULs: dockerd cannot save an image of which a layer has sparse entries.
+    Written,
 }
 
 impl<W: Write> Archive<W> {
-    pub(super) fn new(writer: W) -> Self {
+    pub(super) fn new(writer: W, holes: Holes) -> Self {
         Self {
             writer: Writer::new(io::BufWriter::with_capacity(64 << 10, writer)),
             links: HashMap::new(),
+            holes,
         }
     }
 
@@ -45,6 +56,9 @@ impl<W: Write> Archive<W> {
             _ => return Ok(()),
         };
         let mut entry = described(item, kind);
+        // Of a hard link too: dockerd gives the file what the link's entry says, and loses the
+        // attributes that it does not say.
+        entry.xattrs = item.attributes()?;
         if kind != Kind::Directory && item.stat.st_nlink > 1 {
             let inode = (item.stat.st_dev, item.stat.st_ino);
             if let Some(first) = self.links.get(&inode) {
@@ -61,15 +75,13 @@ impl<W: Write> Archive<W> {
             Kind::Directory => entry.path.push(b'/'),
             _ => {}
         }
-        entry.xattrs = item.attributes()?;
         self.append(&entry, &mut io::empty())
     }
 
     fn file(&mut self, item: &Item<'_>, mut entry: Entry) -> Result<(), DiffError> {
         let file = item.open_file()?;
-        entry.xattrs = item.attributes()?;
         let allocated = u64::try_from(item.stat.st_blocks).unwrap_or(0) * 512;
-        if allocated < entry.size {
+        if allocated < entry.size && self.holes == Holes::Kept {
             let segments =
                 tree::segments(file.as_fd(), entry.size).map_err(failed("read", item.path))?;
             let held: u64 = segments.iter().map(|segment| segment.length).sum();

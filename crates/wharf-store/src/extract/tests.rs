@@ -168,6 +168,32 @@ fn holes_stay_holes() {
 }
 
 #[test]
+fn nuls_become_holes() {
+    let place = Place::new();
+    let mut data = vec![0; 3 << 20];
+    data[1 << 20] = 1;
+    let zeros = vec![0; 1 << 20];
+    place
+        .unpack(&[
+            file("middle", &data),
+            file("zeros", &zeros),
+            file("small", &[0; 9]),
+        ])
+        .expect("unpack");
+    let check = |name: &str, data: &[u8]| {
+        let metadata = std::fs::metadata(place.path(name)).expect("metadata");
+        assert!(metadata.blocks() * 512 < 512 << 10, "{name}");
+        assert!(
+            std::fs::read(place.path(name)).expect("read") == data,
+            "{name}"
+        );
+    };
+    check("middle", &data);
+    check("zeros", &zeros);
+    check("small", &[0; 9]);
+}
+
+#[test]
 fn whiteouts_become_overlay_s() {
     let place = Place::new();
     place
