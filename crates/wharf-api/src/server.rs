@@ -219,3 +219,43 @@ async fn http(engine: Engine, client: Client, link: Link, mut stopping: Stopping
         tracing::debug!(%error, "a connection taken over ended badly");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_listening_stream_sockets_are_taken_over() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("socket");
+        let unix = std::os::unix::net::UnixListener::bind(&path).expect("binds");
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+        assert!(matches!(
+            Listener::from_fd(unix.into()),
+            Ok(Listener::Unix(_))
+        ));
+        assert!(matches!(
+            Listener::from_fd(tcp.into()),
+            Ok(Listener::Tcp(_))
+        ));
+        let (datagram, _other) = UnixDatagram::pair().expect("a pair");
+        let (connected, _other) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        let file = std::fs::File::open("/dev/null").expect("opens");
+        for socket in [OwnedFd::from(datagram), connected.into(), file.into()] {
+            assert!(Listener::from_fd(socket).is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_socket_taken_over_accepts() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("socket");
+        let unix = std::os::unix::net::UnixListener::bind(&path).expect("binds");
+        let listener = Listener::from_fd(unix.into()).expect("listens");
+        let connecting = tokio::net::UnixStream::connect(&path);
+        let (accepted, connected) = tokio::join!(listener.accept(), connecting);
+        assert!(accepted.is_ok() && connected.is_ok());
+    }
+}
