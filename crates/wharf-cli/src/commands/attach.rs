@@ -63,17 +63,17 @@ async fn attach(client: &Client, arguments: &Arguments, name: &str) -> Result<u8
         .await?;
     if !container.state.running {
         return Err(Failure::message(
-            "cannot attach to a stopped container, start it first",
+            "You cannot attach to a stopped container, start it first",
         ));
     }
     if container.state.paused {
         return Err(Failure::message(
-            "cannot attach to a paused container, unpause it first",
+            "You cannot attach to a paused container, unpause it first",
         ));
     }
     if container.state.restarting {
         return Err(Failure::message(
-            "cannot attach to a restarting container, wait until it is running",
+            "You cannot attach to a restarting container, wait until it is running",
         ));
     }
     let streams = Streams {

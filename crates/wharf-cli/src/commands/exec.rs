@@ -152,12 +152,7 @@ async fn execute(
         console_size: body.console_size,
     };
     if arguments.detach {
-        client
-            .post_json(&path, &start)
-            .await
-            .map_err(not_started)?
-            .bytes()
-            .await?;
+        client.post_json(&path, &start).await?.bytes().await?;
         return Ok(0);
     }
     // Docker's client too ends of a signal here: an exec has no signals in the API.

@@ -60,6 +60,7 @@ static KIND: Kind = Kind {
         ("Size", "SIZE"),
     ],
     go_type: "*formatter.historyContext",
+    complaint: "template parsing error",
     raw: None,
 };
 

@@ -75,6 +75,7 @@ pub(super) static KIND: Kind = Kind {
         ("VirtualSize", "SIZE"),
     ],
     go_type: "*formatter.imageContext",
+    complaint: "template parsing error",
     raw: Some(
         "repository: {{.Repository}}\ntag: {{.Tag}}\nimage_id: {{.ID}}\ncreated_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n",
     ),
@@ -223,7 +224,7 @@ pub(super) fn row(
         ("CreatedAt", ago::date(image.created, zone)),
         ("Size", units::size(image.size)),
         ("Containers", containers),
-        ("VirtualSize", units::size(image.size)),
+        ("VirtualSize", units::sum(image.size)),
         ("SharedSize", known(image.shared_size)),
         ("UniqueSize", known(unique)),
     ])

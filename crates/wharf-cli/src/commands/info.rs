@@ -58,6 +58,7 @@ fn run(context: &Context, arguments: Arguments, _: Vec<String>) -> Result<u8, Fa
             members.insert("ClientInfo".to_owned(), own);
         }
         let strict = Options {
+            root_type: Some("system.dockerInfo"),
             missing_key: MissingKey::Error,
             ..Options::default()
         };

@@ -61,7 +61,7 @@ pub(super) static COMMAND: Command<Arguments> = Command {
             Some("volume") => &[Kind::Volume],
             Some(other) => {
                 return Err(Failure::message(format!(
-                    "{other:?} is not a valid value for --type"
+                    "unknown type: {other:?}: must be one of \"container\", \"image\", \"network\", \"volume\""
                 )));
             }
         };
@@ -126,8 +126,7 @@ pub(super) fn inspect(
     names: &[String],
 ) -> Result<u8, Failure> {
     let template = match arguments.format.as_deref() {
-        None | Some("") => None,
-        Some("json") => Some(Template::parse("", "{{json .}}")),
+        None | Some("" | "json") => None,
         Some(text) => Some(Template::parse("", text)),
     };
     let template = template
@@ -151,6 +150,9 @@ pub(super) fn inspect(
         Ok((objects, missing))
     })?;
     let text = match &template {
+        None if arguments.format.as_deref() == Some("json") => {
+            Value::Array(objects).to_string() + "\n"
+        }
         None => pretty(&objects)?,
         Some(template) => by_template(template, &objects)?,
     };

@@ -50,12 +50,11 @@ fn run(context: &Context, (): (), words: Vec<String>) -> Result<u8, Failure> {
             }
         }
     }
-    if let Some(wanted) = wanted
+    if let [name, port] = words.as_slice()
         && lines.is_empty()
     {
         return Err(Failure::message(format!(
-            "no public port '{wanted}' published for {}",
-            words[0]
+            "Error: No public port '{port}' published for {name}"
         )));
     }
     context.printer.data(lines.as_bytes())?;

@@ -97,6 +97,7 @@ pub(super) static KIND: Kind = Kind {
         ("Status", "STATUS"),
     ],
     go_type: "*formatter.ContainerContext",
+    complaint: "failed to parse template",
     raw: Some(
         "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: {{.CreatedAt}}\nstate: {{- pad .State 1 0}}\nstatus: {{- pad .Status 1 0}}\nnames: {{.Names}}\nlabels: {{- pad .Labels 1 0}}\nports: {{- pad .Ports 1 0}}\n",
     ),
@@ -124,7 +125,7 @@ fn run(context: &Context, arguments: Arguments, _: Vec<String>) -> Result<u8, Fa
     let query = ListQuery {
         all: arguments.all || arguments.latest || arguments.last.is_some_and(|last| last > 0),
         limit,
-        size: arguments.size || shape.shows(".Size"),
+        size: arguments.size || (format != Some("json") && shape.shows(".Size")),
         filters: arguments.filters.clone(),
     };
     let client = context.client()?;
@@ -135,7 +136,7 @@ fn run(context: &Context, arguments: Arguments, _: Vec<String>) -> Result<u8, Fa
     })?;
     let now = Timestamp::now().as_second();
     // The zone is read from files: not when nobody asks for dates.
-    let zone = if shape.shows(".CreatedAt") || format == Some("json") || format == Some("raw") {
+    let zone = if shape.shows(".CreatedAt") {
         TimeZone::system()
     } else {
         TimeZone::UTC
@@ -197,6 +198,7 @@ pub(super) fn row(container: &ContainerSummary, truncate: bool, now: i64, zone: 
         ("Networks", networks.join(",")),
         ("Platform", String::new()),
     ])
+    .without("Platform")
     .with_labels(&container.labels)
 }
 

@@ -3,7 +3,7 @@
 use wharf_wire::query::{QueryWriter, encode};
 
 use super::{Command, Context};
-use crate::failure::Failure;
+use crate::failure::{Failure, chain};
 use crate::grammar::{Arity, Grammar};
 
 pub(super) static COMMAND: Command<()> = Command {
@@ -24,7 +24,14 @@ fn run(context: &Context, (): (), names: Vec<String>) -> Result<u8, Failure> {
     context.block_on(async {
         client
             .post(&format!("/containers/{}/rename{query}", encode(&names[0])))
-            .await?
+            .await
+            .map_err(|error| {
+                let name = &names[0];
+                Failure::message(format!(
+                    "{}\nError: failed to rename container named {name}",
+                    chain(&error)
+                ))
+            })?
             .bytes()
             .await?;
         Ok(0)

@@ -58,6 +58,7 @@ static KIND: Kind = Kind {
         ("Type", "TYPE"),
     ],
     go_type: "*formatter.diskUsageContext",
+    complaint: "template parsing error",
     raw: None,
 };
 
@@ -221,10 +222,12 @@ fn verbose(usage: &DiskUsage) -> Result<String, ListingError> {
         None,
         "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}",
     );
-    let rows = usage
-        .containers
-        .iter()
-        .map(|container| ps::row(container, true, now, &zone))
+    let own_sizes = usage.containers.iter().map(|container| ContainerSummary {
+        size_root_fs: 0,
+        ..container.clone()
+    });
+    let rows = own_sizes
+        .map(|container| ps::row(&container, true, now, &zone))
         .collect();
     text.push_str(&shape.show(&ps::KIND, rows)?);
     text.push_str("\nLocal Volumes space usage:\n\n");

@@ -65,12 +65,14 @@ fn run(context: &Context, arguments: Arguments, _: Vec<String>) -> Result<u8, Fa
             let data =
                 json!({ "Client": client_value(&client), "Server": server.unwrap_or(Value::Null) });
             let strict = Options {
+                root_type: Some("system.versionInfo"),
                 missing_key: MissingKey::Error,
                 ..Options::default()
             };
-            template.execute(&data, &strict).map_err(|error| {
-                Failure::with_code(format!("template parsing error: {error}"), 64)
-            })? + "\n"
+            template
+                .execute(&data, &strict)
+                .map_err(|error| Failure::message(error.to_string()))?
+                + "\n"
         }
     };
     context.printer.data(text.as_bytes())?;

@@ -18,6 +18,8 @@ pub(crate) struct Kind {
     pub(crate) fields: &'static [Field],
     /// The Go type errors name.
     pub(crate) go_type: &'static str,
+    /// What is said of a template that does not parse.
+    pub(crate) complaint: &'static str,
     /// What `--format raw` stands for, where Docker has it.
     pub(crate) raw: Option<&'static str>,
 }
@@ -26,11 +28,16 @@ pub(crate) struct Kind {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ListingError {
     /// The template does not parse.
-    #[error("template parsing error: {0}")]
-    Parse(#[from] ParseError),
+    #[error("{complaint}: {problem}")]
+    Parse {
+        /// What is said of it: Docker says it differently of different lists.
+        complaint: &'static str,
+        /// What is wrong.
+        problem: ParseError,
+    },
     /// The template does not fit the objects.
     #[error("failed to execute template: {0}")]
-    Execute(#[from] ExecError),
+    Execute(ExecError),
     /// The table cannot be laid out.
     #[error("cannot lay the table out")]
     Layout(#[from] io::Error),
@@ -58,6 +65,12 @@ impl Row {
             fields,
             labels: Map::new(),
         }
+    }
+
+    /// The same with a field that has no value, which is not the same as an empty one.
+    pub(crate) fn without(mut self, field: &'static str) -> Self {
+        self.fields.insert(field.to_owned(), Value::Null);
+        self
     }
 
     /// The same with labels.
@@ -107,7 +120,6 @@ pub(crate) struct Shape {
     /// A template, perhaps of a table.
     template: String,
     table: bool,
-    json: bool,
 }
 
 impl Shape {
@@ -115,43 +127,34 @@ impl Shape {
     pub(crate) fn new(kind: &Kind, format: Option<&str>, default: &str) -> Self {
         let format = format.unwrap_or_default();
         let template = |text: &str| text.replace("\\t", "\t").replace("\\n", "\n");
-        let shape = |template: String, table, json| Self {
-            template,
-            table,
-            json,
-        };
+        let shape = |template: String, table| Self { template, table };
         match format {
-            "" | "table" => shape(default.to_owned(), true, false),
-            "json" => shape(String::new(), false, true),
-            "raw" if kind.raw.is_some() => {
-                shape(kind.raw.unwrap_or_default().to_owned(), false, false)
-            }
+            "" | "table" => shape(default.to_owned(), true),
+            "json" => shape("{{json .}}".to_owned(), false),
+            "raw" if kind.raw.is_some() => shape(kind.raw.unwrap_or_default().to_owned(), false),
             other => match other
                 .strip_prefix("table")
                 .filter(|rest| rest.starts_with([' ', '\t', '{']))
             {
-                Some(rest) => shape(template(rest.trim_start()), true, false),
-                None => shape(template(other), false, false),
+                Some(rest) => shape(template(rest.trim_start()), true),
+                None => shape(template(other), false),
             },
         }
     }
 
     /// Whether a field is shown, so that the engine need not count what nobody reads.
     pub(crate) fn shows(&self, field: &str) -> bool {
-        self.json || self.template.contains(field)
+        self.template.contains(field) || self.template.contains("json .")
     }
 
     /// Shows the rows.
     pub(crate) fn show(&self, kind: &Kind, rows: Vec<Row>) -> Result<String, ListingError> {
         let mut lines = String::new();
-        if self.json {
-            for row in rows {
-                lines.push_str(&Value::Object(row.fields).to_string());
-                lines.push('\n');
-            }
-            return Ok(lines);
-        }
-        let template = Template::parse("", &self.template)?;
+        let template =
+            Template::parse("", &self.template).map_err(|problem| ListingError::Parse {
+                complaint: kind.complaint,
+                problem,
+            })?;
         if self.table {
             lines.push_str(&self.header(kind, &template)?);
             lines.push('\n');
@@ -167,7 +170,8 @@ impl Shape {
             if single_labels {
                 fields.insert(LABELS.to_owned(), Value::Object(row.labels));
             }
-            lines.push_str(&template.execute(&Value::Object(fields), &options)?);
+            let line = template.execute(&Value::Object(fields), &options);
+            lines.push_str(&line.map_err(ListingError::Execute)?);
             lines.push('\n');
         }
         if self.table {
@@ -189,7 +193,9 @@ impl Shape {
             functions: Functions::Headers,
             ..Options::default()
         };
-        Ok(template.execute(&Value::Object(headers), &options)?)
+        template
+            .execute(&Value::Object(headers), &options)
+            .map_err(ListingError::Execute)
     }
 }
 

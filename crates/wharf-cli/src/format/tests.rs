@@ -119,6 +119,7 @@ fn neighbouring_ports_are_joined() {
 static KIND: Kind = Kind {
     fields: &[("ID", "CONTAINER ID"), ("Names", "NAMES")],
     go_type: "*formatter.ContainerContext",
+    complaint: "template parsing error",
     raw: Some("id: {{.ID}}\nnames: {{.Names}}\n"),
 };
 

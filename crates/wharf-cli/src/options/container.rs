@@ -8,7 +8,7 @@ pub(crate) use table::{CREATE_ONLY, RUN_ONLY, SHARED};
 
 use std::collections::BTreeMap;
 
-use wharf_wire::{DeviceMapping, Mount, RestartPolicy, ThrottleDevice, Ulimit, WeightDevice};
+use wharf_wire::{Mount, RestartPolicy, ThrottleDevice, Ulimit, WeightDevice};
 
 use super::health::HealthArguments;
 use super::network::Attachment;
@@ -97,7 +97,7 @@ pub(crate) struct ContainerArguments {
     pub(crate) storage_options: BTreeMap<String, String>,
     pub(crate) read_only: bool,
     pub(crate) shm_size: i64,
-    pub(crate) devices: Vec<DeviceMapping>,
+    pub(crate) devices: Vec<String>,
     pub(crate) device_rules: Vec<String>,
     // Networks.
     pub(crate) networks: Vec<Attachment>,

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SecurityError {
     /// No option that is known.
-    #[error("invalid --security-opt: {0:?}")]
+    #[error("Invalid --security-opt: {0:?}")]
     Unknown(String),
     /// The profile cannot be read.
-    #[error("opening seccomp profile ({}) failed: {}", path.display(), crate::failure::errno_text(source))]
+    #[error("opening seccomp profile ({}) failed: open {}: {}", path.display(), path.display(), crate::failure::errno_text(source))]
     Open {
         /// The file.
         path: PathBuf,
@@ -94,10 +94,10 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         let error = |option: &str| resolve(&[option.to_owned()]).expect_err(option).to_string();
-        assert_eq!(error("x"), "invalid --security-opt: \"x\"");
+        assert_eq!(error("x"), "Invalid --security-opt: \"x\"");
         assert_eq!(
             error("seccomp=/nonexistent"),
-            "opening seccomp profile (/nonexistent) failed: no such file or directory"
+            "opening seccomp profile (/nonexistent) failed: open /nonexistent: no such file or directory"
         );
     }
 }

@@ -63,7 +63,7 @@ static FLAGS: &[F] = &[
     )
     .default("\"/var/lib/wharf\""),
     F::switch("debug", "Enable debug mode", |g, on| {
-        g.values.debug = Some(on)
+        g.values.debug = Some(on);
     })
     .short('D'),
     F::value(
@@ -180,7 +180,7 @@ static FLAGS: &[F] = &[
         |g, on| g.validate = on,
     ),
     F::switch("version", "Print version information and quit", |g, on| {
-        g.version = on
+        g.version = on;
     })
     .short('v'),
 ];

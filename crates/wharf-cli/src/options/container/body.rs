@@ -7,6 +7,7 @@ use wharf_wire::{
     LogConfig, NetworkingConfig, PortMap, Words,
 };
 
+use super::super::device;
 use super::super::environment::{self, EnvironmentError};
 use super::super::health::HealthError;
 use super::super::key_value::{self, PairError};
@@ -16,10 +17,13 @@ use super::super::restart::RestartError;
 use super::super::security::{self, Security, SecurityError};
 use super::super::volume::{self, Volume, VolumeError};
 use super::{ContainerArguments, Streams};
+use crate::grammar::Invalid;
 
 /// Flags that do not make a container together.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BodyError {
+    #[error("{0}")]
+    Device(Invalid),
     #[error(transparent)]
     Environment(#[from] EnvironmentError),
     #[error(transparent)]
@@ -28,6 +32,8 @@ pub(crate) enum BodyError {
     Label(#[from] PairError),
     #[error(transparent)]
     Port(#[from] PortError),
+    #[error(transparent)]
+    Reference(#[from] wharf_types::ReferenceError),
     #[error(transparent)]
     Restart(#[from] RestartError),
     #[error(transparent)]
@@ -43,6 +49,8 @@ pub(crate) enum BodyError {
     Swappiness(i64),
     #[error("invalid logging opts for driver {0}")]
     LogOptions(String),
+    #[error("network-scoped aliases are only supported for user-defined networks")]
+    Aliases,
     #[error("network {0:?} is specified multiple times")]
     SameNetwork(String),
     #[error("conflicting options: cannot specify both --restart and --rm")]
@@ -66,6 +74,9 @@ pub(crate) fn body(
     image: &str,
     command: Vec<String>,
 ) -> Result<Created, BodyError> {
+    if !is_id(image) {
+        image.parse::<wharf_types::Reference>()?;
+    }
     let streams = streams(arguments);
     let mut binds = Vec::new();
     let mut volumes = BTreeMap::new();
@@ -93,6 +104,12 @@ pub(crate) fn body(
         },
         streams,
     })
+}
+
+/// Whether an image is named by its whole id, which is no reference.
+fn is_id(image: &str) -> bool {
+    let digits = image.strip_prefix("sha256:").unwrap_or(image);
+    digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// The streams to attach to: those named; else output, and input when it is kept open.
@@ -239,6 +256,10 @@ fn resources(arguments: &ContainerArguments) -> Result<HostConfig, BodyError> {
     {
         return Err(BodyError::Swappiness(swappiness));
     }
+    let devices = arguments.devices.iter().map(|text| device::parse(text));
+    let devices = devices
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(BodyError::Device)?;
     Ok(HostConfig {
         cpu_shares: arguments.cpu_shares,
         memory: arguments.memory,
@@ -256,7 +277,7 @@ fn resources(arguments: &ContainerArguments) -> Result<HostConfig, BodyError> {
         cpu_realtime_runtime: arguments.cpu_rt_runtime,
         cpuset_cpus: arguments.cpuset_cpus.clone(),
         cpuset_mems: arguments.cpuset_mems.clone(),
-        devices: Some(arguments.devices.clone()),
+        devices: Some(devices),
         device_cgroup_rules: some_unless_empty(arguments.device_rules.clone()),
         kernel_memory: arguments.kernel_memory,
         memory_reservation: arguments.memory_reservation,
@@ -344,6 +365,13 @@ fn networking(arguments: &ContainerArguments) -> Result<Option<NetworkingConfig>
         first
             .link_local
             .extend(arguments.link_local.iter().cloned());
+        let built_in = matches!(
+            first.network.as_str(),
+            "default" | "bridge" | "host" | "none"
+        );
+        if !first.aliases.is_empty() && (built_in || first.network.starts_with("container:")) {
+            return Err(BodyError::Aliases);
+        }
         for (single, place) in [
             (&arguments.ipv4, &mut first.ipv4),
             (&arguments.ipv6, &mut first.ipv6),

@@ -6,9 +6,7 @@
 
 use wharf_wire::{ThrottleDevice, WeightDevice};
 
-use super::super::{
-    device, duration, environment, hosts, key_value, mount, network, number, size, ulimit,
-};
+use super::super::{duration, environment, hosts, key_value, mount, network, number, size, ulimit};
 use super::{ContainerArguments, Pull};
 use crate::grammar::{Flag, Invalid};
 
@@ -86,10 +84,7 @@ pub(crate) static SHARED: &[F] = &[
     F::value("cpus", "decimal", "Number of CPUs", |a, v| store(&mut a.nano_cpus, number::nano_cpus(v)?)),
     F::value("cpuset-cpus", "string", "CPUs in which to allow execution (0-3, 0,1)", |a, v| text(&mut a.cpuset_cpus, v)),
     F::value("cpuset-mems", "string", "MEMs in which to allow execution (0-3, 0,1)", |a, v| text(&mut a.cpuset_mems, v)),
-    F::value("device", "list", "Add a host device to the container", |a, v| {
-        a.devices.push(device::parse(v)?);
-        Ok(())
-    }),
+    F::value("device", "list", "Add a host device to the container", |a, v| push(&mut a.devices, v)),
     F::value("device-cgroup-rule", "list", "Add a rule to the cgroup allowed devices list", |a, v| push(&mut a.device_rules, v)),
     F::value("device-read-bps", "list", "Limit read rate (bytes per second) from a device", |a, v| {
         a.read_bps.push(throttle_bytes(v)?);

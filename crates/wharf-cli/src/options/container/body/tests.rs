@@ -178,7 +178,7 @@ fn contradictions_are_named() {
         "invalid logging opts for driver none"
     );
     assert_eq!(
-        error("-v a:b:c:d y"),
-        "invalid spec: a:b:c:d: too many colons"
+        error("-v a::b y"),
+        "invalid spec: a::b: empty section between colons"
     );
 }
