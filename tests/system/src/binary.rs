@@ -27,3 +27,11 @@ pub fn find() -> Option<PathBuf> {
         .map(|dir| dir.join("wharf"))
         .find(|path| path.is_file())
 }
+
+/// Returns the reference engine's daemon where the suite is run against it
+/// (`WHARF_TEST_REFERENCE=/usr/sbin/dockerd`): a scenario that fails there expects what Docker
+/// does not do. What only an engine of ours has is left out then: the census, the accounting.
+#[must_use]
+pub fn reference() -> Option<PathBuf> {
+    std::env::var_os("WHARF_TEST_REFERENCE").map(PathBuf::from)
+}

@@ -77,9 +77,28 @@ impl Ran {
     /// Panics with everything the command said when it does not.
     #[track_caller]
     pub fn says(&self, text: &str) -> &Self {
+        self.holds("stderr", &self.stderr, text)
+    }
+
+    /// Asserts that either stream holds a text: what fails after the streams were taken over is
+    /// told on standard output.
+    ///
+    /// # Panics
+    /// As [`Self::says`].
+    #[track_caller]
+    pub fn tells(&self, text: &str) -> &Self {
+        self.holds(
+            "the output",
+            &format!("{}{}", self.stdout, self.stderr),
+            text,
+        )
+    }
+
+    #[track_caller]
+    fn holds(&self, place: &str, said: &str, text: &str) -> &Self {
         assert!(
-            self.stderr.contains(text),
-            "{}\nexpected in stderr: {text}\n--- stdout\n{}\n--- stderr\n{}",
+            said.contains(text),
+            "{}\nexpected in {place}: {text}\n--- stdout\n{}\n--- stderr\n{}",
             self.line,
             self.stdout,
             self.stderr

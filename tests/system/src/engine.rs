@@ -110,9 +110,19 @@ impl Engine {
             .append(true)
             .open(self.directory.join("log"))
             .expect("the directory is ours");
-        let mut command = Command::new(binary::wharf());
+        let mut command = match binary::reference() {
+            Some(dockerd) => Command::new(dockerd),
+            None => Command::new(binary::wharf()),
+        };
+        if binary::reference().is_some() {
+            self.make_bridge();
+            command.args(["--iptables=false", "--ip-masq=false", "--live-restore"]);
+        } else {
+            command
+                .arg("daemon")
+                .args(["--bip", &self.slot.bridge_address()]);
+        }
         command
-            .arg("daemon")
             .arg("--data-root")
             .arg(self.data_root())
             .arg("--exec-root")
@@ -121,12 +131,8 @@ impl Engine {
             .arg(self.directory.join("pid"))
             .arg("--host")
             .arg(self.host())
-            .args([
-                "--bridge",
-                &self.slot.bridge(),
-                "--bip",
-                &self.slot.bridge_address(),
-            ])
+            .args(["--bridge", &self.slot.bridge()])
+            .args(["--cgroup-parent", &format!("/{}", self.slot.bridge())])
             .args(["--log-level", "debug"])
             .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
@@ -134,6 +140,19 @@ impl Engine {
             .stdout(log.try_clone().expect("file descriptors are left"))
             .stderr(log);
         self.process = Some(command.spawn().expect("the binary can be executed"));
+    }
+
+    /// dockerd takes a bridge that is there.
+    fn make_bridge(&self) {
+        let (bridge, address) = (self.slot.bridge(), self.slot.bridge_address());
+        for arguments in [
+            &["link", "add", &bridge, "type", "bridge"][..],
+            &["address", "replace", &address, "dev", &bridge],
+            &["link", "set", &bridge, "up"],
+        ] {
+            // It is there already at a second start.
+            Command::new("ip").args(arguments).output().ok();
+        }
     }
 
     /// The engine's address, as `-H` takes it.
@@ -209,7 +228,8 @@ impl Engine {
     #[must_use]
     pub fn client(&self, client: Client, arguments: &[&str]) -> Command {
         let program = match client {
-            Client::Wharf => binary::wharf(),
+            Client::Wharf if binary::reference().is_none() => binary::wharf(),
+            Client::Wharf => program("docker").expect("the docker client is installed"),
             Client::Docker => program("docker").expect("the docker client is installed"),
         };
         let mut command = Command::new(program);
@@ -380,6 +400,9 @@ impl Engine {
                 removed.stderr
             );
         }
+        if binary::reference().is_some() {
+            return self.stop();
+        }
         self.wharf(&["system", "df", "--verify"]).succeeded();
         self.stop();
         let marks = self.marks();
@@ -427,6 +450,17 @@ impl Engine {
                 .args(["delete", "table", family, &table])
                 .output()
                 .ok();
+        }
+        // A mount left below would make the removal reach into it.
+        let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let directory = self.directory.to_string_lossy();
+        for target in table.lines().filter_map(|line| line.split(' ').nth(4)) {
+            if target.starts_with(directory.as_ref()) {
+                Command::new("umount")
+                    .args(["--lazy", target])
+                    .output()
+                    .ok();
+            }
         }
         std::fs::remove_dir_all(&self.directory).ok();
     }

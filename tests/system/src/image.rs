@@ -187,23 +187,38 @@ pub fn sha256(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// A file system of busybox with more in it, such as a hostile `/etc/passwd`.
+/// A file system of busybox with more in it, or with other things under the names it has.
 ///
 /// # Panics
 /// Panics when the cached archive cannot be read.
 #[must_use]
 pub fn busybox_with(add: impl FnOnce(&mut Archive<Vec<u8>>) -> std::io::Result<()>) -> Vec<u8> {
-    let mut archive = Archive::new(Vec::new());
+    let mut added = Archive::new(Vec::new());
+    add(&mut added).expect("memory takes everything");
+    let added = added.finish().expect("memory takes everything");
     let file = File::open(busybox()).expect("the archive was just made");
+    let mut archive = Archive::new(Vec::new());
+    let mut replaced = std::collections::BTreeSet::new();
+    let mut new = tar::Archive::new(added.as_slice());
+    copy(&mut new, &mut archive, &mut replaced);
     let mut present = tar::Archive::new(file);
-    for entry in present.entries().expect("the archive is ours") {
-        let entry = entry.expect("the archive is ours");
-        let header = entry.header().clone();
-        archive
-            .builder
-            .append(&header, entry)
-            .expect("memory takes everything");
-    }
-    add(&mut archive).expect("memory takes everything");
+    copy(&mut present, &mut archive, &mut replaced);
     archive.finish().expect("memory takes everything")
+}
+
+/// Copies entries whose names are not `seen` yet.
+fn copy(
+    from: &mut tar::Archive<impl std::io::Read>,
+    to: &mut Archive<Vec<u8>>,
+    seen: &mut std::collections::BTreeSet<Vec<u8>>,
+) {
+    for entry in from.entries().expect("the archive is ours") {
+        let entry = entry.expect("the archive is ours");
+        if seen.insert(entry.path_bytes().into_owned()) {
+            let header = entry.header().clone();
+            to.builder
+                .append(&header, entry)
+                .expect("memory takes everything");
+        }
+    }
 }

@@ -32,7 +32,7 @@ fn attack_r2_workdir_in_proc_self_fd() {
     let Some(engine) = engine() else { return };
     let plain = std::fs::read(wharf_tests_system::image::busybox()).unwrap();
     engine
-        .wharf(&["run", "-d", "--name", "c", "busybox", "sleep", "1000"])
+        .wharf(&["run", "-d", "--name", "box", "busybox", "sleep", "1000"])
         .succeeded();
     for fd in 3..=20 {
         for suffix in ["", "/..", "/../../.."] {
@@ -49,7 +49,7 @@ fn attack_r2_workdir_in_proc_self_fd() {
                 "pwd; ls -d etc/debian_version ../../etc/debian_version",
             ];
             seen(engine.wharf(&[&["run", "--rm", "-w", &path, "busybox"], &list[..]].concat()));
-            seen(engine.wharf(&[&["exec", "-w", &path, "c"], &list[..]].concat()));
+            seen(engine.wharf(&[&["exec", "-w", &path, "box"], &list[..]].concat()));
         }
     }
     let link = busybox_with(|archive| archive.symlink("cwd", "/proc/self/fd/7"));
@@ -77,7 +77,7 @@ fn attack_r2_workdir_in_proc_self_fd() {
             .trim(),
         "0 1 2"
     );
-    let ran = engine.wharf(&["exec", "c", "sh", "-c", open]);
+    let ran = engine.wharf(&["exec", "box", "sh", "-c", open]);
     assert_eq!(ran.out().trim(), "0 1 2");
     engine.finish();
 }
@@ -86,7 +86,7 @@ fn attack_r2_workdir_in_proc_self_fd() {
 fn attack_r10_exec_user_with_odd_strings() {
     let Some(engine) = engine() else { return };
     engine
-        .wharf(&["run", "-d", "--name", "c", "busybox", "sleep", "1000"])
+        .wharf(&["run", "-d", "--name", "box", "busybox", "sleep", "1000"])
         .succeeded();
     let odd = [
         "1000:",
@@ -104,7 +104,7 @@ fn attack_r10_exec_user_with_odd_strings() {
     ];
     for user in odd {
         for arguments in [
-            vec!["exec", "-u", user, "c", "id", "-u"],
+            vec!["exec", "-u", user, "box", "id", "-u"],
             vec!["run", "--rm", "-u", user, "busybox", "id", "-u"],
         ] {
             let ran = engine.wharf(&arguments);
@@ -244,10 +244,10 @@ fn attack_r23_top_with_a_ps_of_the_images_own() {
     });
     engine.import_bytes(&fake, "fake", &[]).succeeded();
     engine
-        .wharf(&["run", "-d", "--name", "c", "fake", "sleep", "1000"])
+        .wharf(&["run", "-d", "--name", "box", "fake", "sleep", "1000"])
         .succeeded();
     for client in Client::ALL {
-        let top = engine.run(client, &["top", "c"]);
+        let top = engine.run(client, &["top", "box"]);
         assert!(top.out().contains("sleep 1000"), "{top:?}");
     }
     sentinel.check();
@@ -262,7 +262,7 @@ fn attack_r24_environment_of_another_container() {
             "run",
             "-d",
             "--name",
-            "a",
+            "first",
             "-e",
             "SECRET=of-a",
             "busybox",
@@ -271,7 +271,7 @@ fn attack_r24_environment_of_another_container() {
         ])
         .succeeded();
     engine
-        .wharf(&["exec", "-e", "EXEC=secret", "a", "true"])
+        .wharf(&["exec", "-e", "EXEC=secret", "first", "true"])
         .succeeded();
     let ran = engine.wharf(&["run", "--rm", "busybox", "env"]);
     let mut names: Vec<&str> = ran
@@ -324,9 +324,9 @@ fn attack_a5_archives_that_leave_their_root() {
             let imported = command::run(import, bytes);
             if imported.code == 0 {
                 // Confined: the container may see it, the host may not.
-                engine.run(client, &["create", "--name", "c", "evil", "x"]);
-                engine.run(client, &["export", "-o", "/dev/null", "c"]);
-                engine.run(client, &["rm", "-f", "c"]);
+                engine.run(client, &["create", "--name", "box", "evil", "x"]);
+                engine.run(client, &["export", "-o", "/dev/null", "box"]);
+                engine.run(client, &["rm", "-f", "box"]);
             }
             sentinel.check();
             assert!(!std::path::Path::new("/pwned").exists(), "{name}");

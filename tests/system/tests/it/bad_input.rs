@@ -45,7 +45,7 @@ fn mistakes_are_named_and_leave_nothing() {
         check(
             &["run", "--mount", "type=bind,target=/x", "busybox"],
             125,
-            "source",
+            "field Source must not be empty",
         );
         check(
             &["run", "--mount", "type=magic,target=/x", "busybox"],
@@ -129,7 +129,7 @@ fn archives_that_are_none_are_refused() {
             ("a manifest that is no JSON", docker_archive("{", &[])),
             (
                 "a layer that is missing",
-                docker_archive(missing, &[("c.json", good.as_bytes())]),
+                docker_archive(missing, &[("c.json", wrong.as_bytes())]),
             ),
             (
                 "a configuration that is missing",

@@ -89,22 +89,22 @@ fn an_orderly_stop_leaves_containers_running_too() {
     let Some(mut engine) = engine() else { return };
     engine
         .wharf(&[
-            "run", "-d", "--name", "c", "-p", "80", "busybox", "sleep", "1000",
+            "run", "-d", "--name", "box", "-p", "80", "busybox", "sleep", "1000",
         ])
         .succeeded();
-    let before = engine.inspect("c", "{{.State.Pid}} {{json .NetworkSettings.Ports}}");
+    let before = engine.inspect("box", "{{.State.Pid}} {{json .NetworkSettings.Ports}}");
     engine.stop();
     engine.launch();
     assert_eq!(
-        engine.inspect("c", "{{.State.Pid}} {{json .NetworkSettings.Ports}}"),
+        engine.inspect("box", "{{.State.Pid}} {{json .NetworkSettings.Ports}}"),
         before
     );
     // A new container does not get the address of one that runs.
     engine
-        .wharf(&["run", "-d", "--name", "d", "busybox", "sleep", "1000"])
+        .wharf(&["run", "-d", "--name", "crate", "busybox", "sleep", "1000"])
         .succeeded();
     let address = |name| engine.inspect(name, "{{.NetworkSettings.Networks.bridge.IPAddress}}");
-    assert_ne!(address("c"), address("d"));
+    assert_ne!(address("box"), address("crate"));
     engine.finish();
 }
 
@@ -113,14 +113,14 @@ const OPERATIONS: &[(&str, &[&[&str]])] = &[
     (
         "create",
         &[&[
-            "create", "--name", "c", "-p", "80", "busybox", "sleep", "1000",
+            "create", "--name", "box", "-p", "80", "busybox", "sleep", "1000",
         ]],
     ),
     ("start", &[&["start", "ready"]]),
     (
         "run",
         &[&[
-            "run", "-d", "--name", "c", "-p", "80", "busybox", "sleep", "1000",
+            "run", "-d", "--name", "box", "-p", "80", "busybox", "sleep", "1000",
         ]],
     ),
     ("stop", &[&["stop", "running"]]),

@@ -9,15 +9,15 @@ fn memory_beyond_the_limit_is_an_oom_kill_that_is_seen() {
         let ran = engine.run(
             client,
             &[
-                "run", "--name", "c", "-m", "16m", "busybox", "sh", "-c", greedy,
+                "run", "--name", "box", "-m", "16m", "busybox", "sh", "-c", greedy,
             ],
         );
         assert_eq!(ran.code, 137, "{ran:?}");
         assert_eq!(
-            engine.inspect("c", "{{.State.OOMKilled}} {{.State.ExitCode}}"),
+            engine.inspect("box", "{{.State.OOMKilled}} {{.State.ExitCode}}"),
             "true 137"
         );
-        engine.run(client, &["rm", "c"]).succeeded();
+        engine.run(client, &["rm", "box"]).succeeded();
     });
 }
 
@@ -49,7 +49,7 @@ fn limits_are_written_to_the_cgroup() {
             "run",
             "-d",
             "--name",
-            "c",
+            "box",
             "-m",
             "64m",
             "--cpus",
@@ -61,7 +61,7 @@ fn limits_are_written_to_the_cgroup() {
             "1000",
         ];
         engine.run(client, &arguments).succeeded();
-        let pid = engine.inspect("c", "{{.State.Pid}}");
+        let pid = engine.inspect("box", "{{.State.Pid}}");
         let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
         let read = |controller: &str, v1: &str, v2: &str| {
             let path = groups.lines().find_map(|line| {
@@ -80,6 +80,6 @@ fn limits_are_written_to_the_cgroup() {
         );
         assert_eq!(read("pids", "pids.max", "pids.max"), "20");
         assert!(read("cpu", "cpu.cfs_quota_us", "cpu.max").starts_with("50000"));
-        engine.run(client, &["rm", "-f", "c"]).succeeded();
+        engine.run(client, &["rm", "-f", "box"]).succeeded();
     });
 }

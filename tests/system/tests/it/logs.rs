@@ -11,11 +11,11 @@ fn logs_are_kept_and_cut_as_asked() {
         engine
             .run(
                 client,
-                &["run", "--name", "c", "busybox", "sh", "-c", script],
+                &["run", "--name", "box", "busybox", "sh", "-c", script],
             )
             .succeeded();
         let logs = |flags: &[&str]| {
-            let ran = engine.run(client, &[&["logs"], flags, &["c"]].concat());
+            let ran = engine.run(client, &[&["logs"], flags, &["box"]].concat());
             ran.succeeded();
             ran
         };
@@ -30,7 +30,7 @@ fn logs_are_kept_and_cut_as_asked() {
         let line = format!("{}{}", stamped.stdout, stamped.stderr);
         let (stamp, _) = line.split_once(' ').unwrap();
         assert!(stamp.ends_with('Z') && stamp.contains('T'), "{line}");
-        engine.run(client, &["rm", "c"]).succeeded();
+        engine.run(client, &["rm", "box"]).succeeded();
     });
 }
 
@@ -41,18 +41,18 @@ fn following_ends_with_the_container() {
         let id = engine.run(
             client,
             &[
-                "run", "-d", "-i", "--name", "c", "busybox", "sh", "-c", script,
+                "run", "-d", "-i", "--name", "box", "busybox", "sh", "-c", script,
             ],
         );
         id.succeeded();
-        let follow = engine.client(client, &["logs", "-f", "c"]);
+        let follow = engine.client(client, &["logs", "-f", "box"]);
         let following = std::thread::spawn(move || command::run(follow, &[]));
-        let attach = engine.client(client, &["attach", "c"]);
+        let attach = engine.client(client, &["attach", "box"]);
         let attached = command::run(attach, b"go\n");
         attached.succeeded();
         let followed = following.join().unwrap();
         assert_eq!(followed.out().lines().count(), 5001);
         assert_eq!(followed.out().lines().last(), Some("end"));
-        engine.run(client, &["rm", "-f", "c"]).succeeded();
+        engine.run(client, &["rm", "-f", "box"]).succeeded();
     });
 }

@@ -38,16 +38,16 @@ const TCP_SERVER: &str = "while :; do echo hello | nc -l -p 80; done";
 fn tcp_ports_are_reached_from_the_host() {
     with_both(|engine, client| {
         let server = [
-            "run", "-d", "--name", "c", "-p", "80", "busybox", "sh", "-c", TCP_SERVER,
+            "run", "-d", "--name", "box", "-p", "80", "busybox", "sh", "-c", TCP_SERVER,
         ];
         engine.run(client, &server).succeeded();
-        let port = host_port(engine, client, "c", "80/tcp");
-        let address = engine.inspect("c", "{{.NetworkSettings.Networks.bridge.IPAddress}}");
+        let port = host_port(engine, client, "box", "80/tcp");
+        let address = engine.inspect("box", "{{.NetworkSettings.Networks.bridge.IPAddress}}");
         let direct = wait::until("the server", || greeting(&format!("{address}:80")));
         assert_eq!(direct, "hello\n");
         let published = wait::until("the port", || greeting(&format!("127.0.0.1:{port}")));
         assert_eq!(published, "hello\n");
-        engine.run(client, &["rm", "-f", "c"]).succeeded();
+        engine.run(client, &["rm", "-f", "box"]).succeeded();
         wait::until_true("its closing", || {
             connect(&format!("127.0.0.1:{port}")).is_none()
         });
@@ -59,10 +59,10 @@ fn udp_ports_are_reached_from_the_host() {
     with_both(|engine, client| {
         let echo = "nc -lu -p 53 -e cat";
         let server = [
-            "run", "-d", "--name", "c", "-p", "53/udp", "busybox", "sh", "-c", echo,
+            "run", "-d", "--name", "box", "-p", "53/udp", "busybox", "sh", "-c", echo,
         ];
         engine.run(client, &server).succeeded();
-        let port = host_port(engine, client, "c", "53/udp");
+        let port = host_port(engine, client, "box", "53/udp");
         let answer = wait::until("an answer", || {
             let socket = UdpSocket::bind("127.0.0.1:0").ok()?;
             socket
@@ -74,7 +74,7 @@ fn udp_ports_are_reached_from_the_host() {
             Some(buffer[..length].to_vec())
         });
         assert_eq!(answer, b"ping");
-        engine.run(client, &["rm", "-f", "c"]).succeeded();
+        engine.run(client, &["rm", "-f", "box"]).succeeded();
     });
 }
 
@@ -116,18 +116,18 @@ fn containers_have_their_names_files_and_addresses() {
         engine
             .run(
                 client,
-                &["run", "--name", "c", "busybox", "sh", "-c", script],
+                &["run", "--name", "box", "busybox", "sh", "-c", script],
             )
             .succeeded();
-        let ran = engine.run(client, &["logs", "c"]);
-        let id = engine.inspect("c", "{{slice .Id 0 12}}");
+        let ran = engine.run(client, &["logs", "box"]);
+        let id = engine.inspect("box", "{{slice .Id 0 12}}");
         assert!(ran.out().contains(&format!("\t{id}")), "{ran:?}");
         assert!(
             ran.out().contains("localhost") && ran.out().contains("nameserver"),
             "{ran:?}"
         );
         assert!(ran.out().contains("default via 10."), "{ran:?}");
-        engine.run(client, &["rm", "c"]).succeeded();
+        engine.run(client, &["rm", "box"]).succeeded();
         let none = engine.run(
             client,
             &[
@@ -157,14 +157,14 @@ fn containers_have_their_names_files_and_addresses() {
 fn containers_reach_each_other_on_the_bridge() {
     with_both(|engine, client| {
         let server = [
-            "run", "-d", "--name", "c", "busybox", "sh", "-c", TCP_SERVER,
+            "run", "-d", "--name", "box", "busybox", "sh", "-c", TCP_SERVER,
         ];
         engine.run(client, &server).succeeded();
-        let address = engine.inspect("c", "{{.NetworkSettings.Networks.bridge.IPAddress}}");
+        let address = engine.inspect("box", "{{.NetworkSettings.Networks.bridge.IPAddress}}");
         let ask = format!("until nc -w 1 {address} 80; do :; done");
         let ran = engine.run(client, &["run", "--rm", "busybox", "sh", "-c", &ask]);
         assert_eq!(ran.out(), "hello");
-        engine.run(client, &["rm", "-f", "c"]).succeeded();
+        engine.run(client, &["rm", "-f", "box"]).succeeded();
     });
 }
 
@@ -175,10 +175,10 @@ fn a_burst_of_connections_loses_none() {
     };
     let script = "while :; do nc -lk -p 80 -e echo hello; done";
     let server = [
-        "run", "-d", "--name", "c", "-p", "80", "busybox", "sh", "-c", script,
+        "run", "-d", "--name", "box", "-p", "80", "busybox", "sh", "-c", script,
     ];
     engine.wharf(&server).succeeded();
-    let port = host_port(&engine, Client::Wharf, "c", "80/tcp");
+    let port = host_port(&engine, Client::Wharf, "box", "80/tcp");
     let address = format!("127.0.0.1:{port}");
     wait::until("the server", || greeting(&address));
     for _ in 0..100 {

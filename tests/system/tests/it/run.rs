@@ -60,8 +60,8 @@ fn exit_codes_are_the_commands_own_or_say_what_failed() {
         check(&["/etc/passwd"], 126, "permission denied");
         check(&["/etc"], 126, "");
         // A child's death by a signal, as the shell reports it.
-        check(&["sh", "-c", "sh -c 'kill -9 $$'"], 137, "");
-        check(&["sh", "-c", "sh -c 'kill -15 $$'"], 143, "");
+        check(&["sh", "-c", "sh -c 'kill -9 $$'; exit $?"], 137, "");
+        check(&["sh", "-c", "sh -c 'kill -15 $$'; exit $?"], 143, "");
         engine
             .run(client, &["run", "--no-such-flag", "busybox"])
             .exited(125)
