@@ -4,8 +4,8 @@
 //! UDP, where a client may go on sending for hours, that would lead its packets to a container that
 //! is gone, or past one that has just been published.
 
-use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use rustix::io::Errno;
 
@@ -19,12 +19,15 @@ const DELETE: u16 = SUBSYSTEM | 2;
 
 const HEADER: [u8; 4] = [IPV4, 0, 0, 0];
 const TUPLE_ORIGINAL: u16 = 1;
+const TUPLE_REPLY: u16 = 2;
 const FILTER: u16 = 25;
 const FILTER_ORIGINAL: u16 = 1;
 const TUPLE_ADDRESSES: u16 = 1;
 const TUPLE_PROTOCOL: u16 = 2;
+const ADDRESS_SOURCE: u16 = 1;
 const ADDRESS_DESTINATION: u16 = 2;
 const PROTOCOL_NUMBER: u16 = 1;
+const PROTOCOL_SOURCE: u16 = 2;
 const PROTOCOL_DESTINATION: u16 = 3;
 
 /// Compare the protocol's number.
@@ -32,31 +35,52 @@ const BY_PROTOCOL: u32 = 1 << 3;
 
 const UDP: u8 = 17;
 
-/// Forgets the UDP connections to the host's side of these ports. The kernel looks through all its
-/// connections for that, which can take it 10 ms.
-pub(crate) fn forget(socket: &mut Socket, ports: &[PublishedPort]) -> Result<(), Refusal> {
-    let hosts_side = |port: &PublishedPort| (port.host_port, port.host_address);
-    let udp = ports.iter().filter(|port| port.protocol == Protocol::Udp);
-    let udp: BTreeSet<(u16, Ipv4Addr)> = udp.map(hosts_side).collect();
-    if udp.is_empty() {
-        return Ok(());
-    }
-    let tuples = socket.dump(&tracked_udp(), |tuples: &mut Vec<Vec<u8>>, answer| {
+/// A tracked UDP connection.
+#[derive(Debug)]
+struct Connection {
+    /// Where its client sends to.
+    to: SocketAddrV4,
+    /// Where the answers come from.
+    answered_by: SocketAddrV4,
+    /// What the kernel knows it by.
+    tuple: Vec<u8>,
+}
+
+/// Forgets the UDP connections to the host's side of these ports that go elsewhere than what is
+/// `published` now says. The kernel looks through all its connections for that, which can take it
+/// 10 ms.
+pub(crate) fn forget(
+    socket: &mut Socket,
+    ports: &[PublishedPort],
+    published: &BTreeSet<PublishedPort>,
+) -> Result<(), Refusal> {
+    let hosts_side = |port: &PublishedPort| SocketAddrV4::new(port.host_address, port.host_port);
+    let affected: BTreeSet<SocketAddrV4> = ports.iter().map(hosts_side).collect();
+    let containers = published
+        .iter()
+        .filter(|port| port.protocol == Protocol::Udp)
+        .map(|port| {
+            (
+                hosts_side(port),
+                SocketAddrV4::new(port.container_address, port.container_port),
+            )
+        });
+    let containers: BTreeMap<SocketAddrV4, SocketAddrV4> = containers.collect();
+    let stale = socket.dump(&tracked_udp(), |stale: &mut Vec<Connection>, answer| {
         let attributes = answer.body.get(HEADER.len()..).unwrap_or_default();
-        let Some(tuple) = attribute(attributes, TUPLE_ORIGINAL) else {
-            return;
-        };
-        // Kernels before 5.8 do not filter.
-        if let Some((port, address)) = udp_destination(tuple)
-            && (udp.contains(&(port, address)) || udp.contains(&(port, Ipv4Addr::UNSPECIFIED)))
-        {
-            tuples.push(tuple.to_vec());
-        }
+        stale.extend(read(attributes).filter(|connection| {
+            let anywhere = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, connection.to.port());
+            let container = containers
+                .get(&connection.to)
+                .or_else(|| containers.get(&anywhere));
+            (affected.contains(&connection.to) || affected.contains(&anywhere))
+                && container != Some(&connection.answered_by)
+        }));
     })?;
-    for tuple in tuples {
+    for connection in stale {
         let mut request = Message::new(DELETE, 0, &HEADER);
         request.nested(TUPLE_ORIGINAL, |nest| {
-            nest.raw(&tuple);
+            nest.raw(&connection.tuple);
         });
         match socket.request(&[request]) {
             // It has expired meanwhile.
@@ -81,11 +105,25 @@ fn tracked_udp() -> Message {
     request
 }
 
-/// Where the first packet of a UDP connection went.
-fn udp_destination(tuple: &[u8]) -> Option<(u16, Ipv4Addr)> {
-    let protocol = attribute(tuple, TUPLE_PROTOCOL)?;
-    let port = attribute(protocol, PROTOCOL_DESTINATION)?.first_chunk()?;
-    let address = attribute(attribute(tuple, TUPLE_ADDRESSES)?, ADDRESS_DESTINATION)?;
-    let address = Ipv4Addr::from(*address.first_chunk::<4>()?);
-    (attribute(protocol, PROTOCOL_NUMBER)? == [UDP]).then_some((u16::from_be_bytes(*port), address))
+/// A connection; None if it is not UDP's, as kernels before 5.8 do not filter.
+fn read(attributes: &[u8]) -> Option<Connection> {
+    let original = attribute(attributes, TUPLE_ORIGINAL)?;
+    let reply = attribute(attributes, TUPLE_REPLY)?;
+    if attribute(attribute(original, TUPLE_PROTOCOL)?, PROTOCOL_NUMBER)? != [UDP] {
+        return None;
+    }
+    Some(Connection {
+        to: end(original, ADDRESS_DESTINATION, PROTOCOL_DESTINATION)?,
+        answered_by: end(reply, ADDRESS_SOURCE, PROTOCOL_SOURCE)?,
+        tuple: original.to_vec(),
+    })
+}
+
+fn end(tuple: &[u8], address: u16, port: u16) -> Option<SocketAddrV4> {
+    let address = attribute(attribute(tuple, TUPLE_ADDRESSES)?, address)?.first_chunk::<4>()?;
+    let port = attribute(attribute(tuple, TUPLE_PROTOCOL)?, port)?.first_chunk()?;
+    Some(SocketAddrV4::new(
+        Ipv4Addr::from(*address),
+        u16::from_be_bytes(*port),
+    ))
 }

@@ -25,7 +25,7 @@
 //!     iifname "wharf0" accept
 //!     ct state established,related accept
 //!     ct status dnat accept
-//!     drop
+//!     oifname "wharf0" drop
 //! }
 //! ```
 //!
@@ -137,6 +137,11 @@ impl Firewall {
             self.reload()?;
         }
         Ok(!intact)
+    }
+
+    /// What is published.
+    pub(crate) fn published(&self) -> &BTreeSet<PublishedPort> {
+        &self.published
     }
 
     /// Publishes these ports.

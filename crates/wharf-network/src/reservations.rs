@@ -4,10 +4,11 @@
 //! elsewhere before they reach it, but no process of the host can take the port meanwhile, and one
 //! that has it already is found out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
@@ -19,12 +20,17 @@ const EPHEMERAL_SETTING: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 /// Docker's choice where the host does not say.
 const EPHEMERAL: RangeInclusive<u16> = 49153..=65535;
 
+/// How long a port may seem taken after we have let go of it, and how often it is tried then.
+const LINGERING: Duration = Duration::from_millis(50);
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(1);
+
 /// The ports of this network that are held.
 #[derive(Debug)]
 pub(crate) struct Reservations {
     held: BTreeMap<(Protocol, u16), Vec<Held>>,
     ephemeral: RangeInclusive<u16>,
     next_ephemeral: u16,
+    released: VecDeque<(Protocol, u16, Instant)>,
 }
 
 #[derive(Debug)]
@@ -45,6 +51,7 @@ impl Reservations {
             held: BTreeMap::new(),
             next_ephemeral: *ephemeral.start(),
             ephemeral,
+            released: VecDeque::new(),
         }
     }
 
@@ -58,7 +65,7 @@ impl Reservations {
             container_port: request.container_port,
         };
         match request.host_port {
-            HostPort::Fixed(number) => self.hold(port(number)),
+            HostPort::Fixed(number) => self.hold_patiently(port(number)),
             HostPort::Range { first, last } => self.hold_one_of((first..=last).map(port)),
             HostPort::Ephemeral => {
                 let (first, last) = (*self.ephemeral.start(), *self.ephemeral.end());
@@ -88,6 +95,30 @@ impl Reservations {
             held.retain(|held| held.address != port.host_address);
             if held.is_empty() {
                 self.held.remove(&key);
+            }
+            let now = Instant::now();
+            self.released
+                .retain(|(_, _, at)| now.duration_since(*at) < LINGERING);
+            self.released
+                .push_back((port.protocol, port.host_port, now));
+        }
+    }
+
+    /// Holds a port, trying for a while if we have just let go of it ourselves: a process that is
+    /// being started has our descriptors until its program is loaded.
+    fn hold_patiently(&mut self, port: PublishedPort) -> Result<PublishedPort, PublishError> {
+        let just_released = |(protocol, number, at): &(Protocol, u16, Instant)| {
+            (*protocol, *number) == (port.protocol, port.host_port) && at.elapsed() < LINGERING
+        };
+        loop {
+            match self.hold(port) {
+                Err(PublishError::Bind {
+                    errno: Errno::ADDRINUSE,
+                    ..
+                }) if self.released.iter().any(just_released) => {
+                    std::thread::sleep(BETWEEN_ATTEMPTS);
+                }
+                result => return result,
             }
         }
     }

@@ -166,7 +166,11 @@ impl Loop {
             Err(errno) => return Err(Refusal::Socket(errno)),
         }
         let Given { forget, end } = std::mem::take(&mut *lock(&self.orders.given));
-        if let Err(error) = conntrack::forget(&mut self.connections, &forget) {
+        if forget.is_empty() {
+            return Ok(!end);
+        }
+        let published = lock(&self.firewall).published().clone();
+        if let Err(error) = conntrack::forget(&mut self.connections, &forget, &published) {
             tracing::warn!(%error, "tracked connections to published ports were not forgotten");
         }
         Ok(!end)

@@ -98,6 +98,11 @@ fn engines_with_bridges_of_their_own_live_side_by_side() {
             run("nft list tables"),
             "table inet wharf\ntable inet wharf-wharf-two\n"
         );
+        let first = run("nft list table inet wharf");
+        assert!(
+            !first.contains("wharf-two"),
+            "it leaves the other's table alone: {first}"
+        );
         two.close(Aftermath::Remove).unwrap();
         assert_eq!(run("nft list tables"), "table inet wharf\n");
     });

@@ -282,7 +282,7 @@ fn ports_outlive_the_engine_and_are_the_next_ones() {
             .publish(&[request("0.0.0.0", 8090, web.address, 80)])
             .unwrap();
         drop(network);
-        let outside = |port| inside(&neighbour, || ask("192.0.2.1", port, SILENCE));
+        let outside = |port| inside(&neighbour, || ask("192.0.2.1", port, PATIENCE));
         assert_eq!(
             outside(8080).unwrap(),
             "web 192.0.2.2",
@@ -345,7 +345,12 @@ fn ten_thousand_ports_are_one_change() {
             .collect();
         let start = std::time::Instant::now();
         let published = network.publish(&requests).unwrap();
-        assert!(start.elapsed().as_millis() < 1000, "{:?}", start.elapsed());
+        // A tenth of a second, on a machine with nothing else to do.
+        assert!(
+            start.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            start.elapsed()
+        );
         assert_eq!(
             inside(&neighbour, || ask_udp("192.0.2.1", 29999, PATIENCE)).unwrap(),
             "web 192.0.2.2"

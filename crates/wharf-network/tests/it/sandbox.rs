@@ -55,9 +55,10 @@ fn sandbox_is_complete() {
             ]
         );
         assert_eq!(settings, ["0\n", "0\t2147483647\n", "1\n", "0\n"]);
-        let port = &json(&format!("ip -j -d link show {}", sandbox.host_interface))[0];
+        let port = || json(&format!("ip -j -d link show {}", sandbox.host_interface))[0].take();
+        until("the port is up", || port()["operstate"] == "UP");
+        let port = port();
         assert_eq!(port["master"], "wharf0");
-        assert_eq!(port["operstate"], "UP");
         assert_eq!(port["linkinfo"]["info_slave_data"]["hairpin"], true);
         assert_eq!(
             run(&format!("ip -6 addr show {}", sandbox.host_interface)),
