@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::group::CgroupError;
 
@@ -46,8 +46,25 @@ pub(crate) fn value_of<'a>(text: &'a str, key: &str) -> Option<&'a str> {
 
 /// Writes `value` in one write, as these files want it.
 pub(crate) fn write(path: &Path, value: &str) -> io::Result<()> {
-    File::options()
-        .write(true)
-        .open(path)?
-        .write_all(value.as_bytes())
+    Writer::default().write(path, value)
+}
+
+/// Writes values one after the other, keeping the last file open: lists such as that of devices
+/// are many values for one file.
+#[derive(Debug, Default)]
+pub(crate) struct Writer {
+    last: Option<(PathBuf, File)>,
+}
+
+impl Writer {
+    pub(crate) fn write(&mut self, path: &Path, value: &str) -> io::Result<()> {
+        let file = match &mut self.last {
+            Some((open, file)) if open == path => file,
+            last => {
+                let file = File::options().write(true).open(path)?;
+                &mut last.insert((path.to_owned(), file)).1
+            }
+        };
+        file.write_all(value.as_bytes())
+    }
 }

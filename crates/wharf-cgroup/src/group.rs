@@ -268,6 +268,7 @@ impl Cgroup {
 
     /// Writes `plan` into the group.
     pub fn apply(&self, plan: &Plan) -> Result<(), CgroupError> {
+        let mut writer = files::Writer::default();
         let mut postponed: Vec<(PathBuf, &Write)> = Vec::new();
         for write in &plan.writes {
             let dir = self
@@ -276,7 +277,7 @@ impl Cgroup {
                     controller: write.controller,
                 })?;
             let path = dir.join(&write.file);
-            if let Err(source) = files::write(&path, &write.value) {
+            if let Err(source) = writer.write(&path, &write.value) {
                 match &write.failure {
                     Failure::RetryAfterNext if is(&source, Errno::INVAL) => {
                         postponed.push((path, write));
