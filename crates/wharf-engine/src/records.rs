@@ -218,7 +218,7 @@ fn write(connection: &mut Connection, jobs: &[Job]) -> rusqlite::Result<()> {
 }
 
 fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
-    let mut run = |sql: &str, params: &[&dyn rusqlite::ToSql]| {
+    let run = |sql: &str, params: &[&dyn rusqlite::ToSql]| {
         transaction.prepare_cached(sql)?.execute(params).map(drop)
     };
     match change {

@@ -22,7 +22,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use wharf_cgroup::{Cgroup, Hierarchies};
-use wharf_shim::protocol::{self, Answer, Exit, Request};
+use wharf_shim::protocol::{self, Exit};
 use wharf_shim::{Notices, Shim};
 use wharf_types::{ContainerId, failpoint};
 
@@ -31,7 +31,7 @@ use crate::error::Error;
 use crate::inner::Inner;
 use crate::records::Durability;
 use crate::start::Starter;
-use crate::state::{Ended, Event, Running, State};
+use crate::state::{Event, Running, State};
 use crate::supervise::lost_exit;
 
 /// What was found of the containers on record.

@@ -102,7 +102,7 @@ impl Inner {
             Err(error) => {
                 let failed = Event::RemoveFailed;
                 let dead = container.transition(&self.records, Durability::Engine, failed, |_| {});
-                drop(dead.map(crate::records::Commit::in_background));
+                dead.map(crate::records::Commit::in_background).ok();
                 let name = container.status().name.clone();
                 Err(Error::internal(
                     format!("container {name} is left dead"),

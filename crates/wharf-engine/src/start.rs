@@ -104,7 +104,7 @@ impl Inner {
                         status.wanted = Wanted::Stopped;
                     },
                 );
-                drop(fallen.map(crate::records::Commit::in_background));
+                fallen.map(crate::records::Commit::in_background).ok();
                 // Clients that waited for this start see its end.
                 container.live().waiting.clear();
                 Err(failed.error)

@@ -1,0 +1,6 @@
+//! Engines on the real kernel: root, and a busybox to run.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod life;
+mod support;
