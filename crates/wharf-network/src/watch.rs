@@ -8,6 +8,8 @@
 //! The kernel tells of every change. After one that is not ours, the watch waits until the other
 //! has finished, then compares what should be there with what is.
 
+mod pace;
+
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -22,12 +24,7 @@ use crate::foreign;
 use crate::netlink::{Refusal, Socket, answers};
 use crate::nftables;
 use crate::ports::{Protocol, PublishedPort};
-
-/// How long nothing must have changed before it is looked at.
-const QUIET: Duration = Duration::from_millis(50);
-
-/// How long a stream of changes can put that off.
-const LONGEST_WAIT: Duration = Duration::from_millis(500);
+use pace::Pace;
 
 /// A running watch. Dropping it ends it, once it has done what it was given.
 #[derive(Debug)]
@@ -135,25 +132,21 @@ impl Loop {
     fn run(&mut self) -> Result<(), Refusal> {
         let own_port = lock(&self.firewall).socket.port();
         let mut buffer = Vec::new();
-        // Since when something of others' has changed that has not been looked at.
-        let mut changed: Option<Instant> = None;
+        let mut pace = Pace::default();
         loop {
-            let left = |since: Instant| LONGEST_WAIT.saturating_sub(since.elapsed()).min(QUIET);
-            match self.wait(changed.map(left))? {
+            match self.wait(pace.wait(Instant::now()))? {
                 Woken::Told if !self.obey()? => return Ok(()),
                 Woken::Told => {}
                 Woken::Changed => {
                     if self.read_changes(&mut buffer, own_port)? {
-                        changed.get_or_insert_with(Instant::now);
-                    }
-                    if changed.is_some_and(|since| since.elapsed() >= LONGEST_WAIT) {
-                        self.restore();
-                        changed = None;
+                        pace.changed(Instant::now());
                     }
                 }
-                Woken::Quiet => {
-                    self.restore();
-                    changed = None;
+                Woken::Due => {
+                    let repaired = self.restore();
+                    if pace.looked(Instant::now(), repaired) {
+                        tracing::warn!("another program keeps changing our firewall rules");
+                    }
                 }
             }
         }
@@ -176,6 +169,8 @@ impl Loop {
         Ok(!end)
     }
 
+    /// Waits for orders or changes, or until it is time to look: that comes first once it has come,
+    /// however much is being changed.
     fn wait(&self, time: Option<Duration>) -> Result<Woken, Refusal> {
         let mut fds = [
             PollFd::from_borrowed_fd(self.orders.told.as_fd(), PollFlags::IN),
@@ -185,7 +180,8 @@ impl Loop {
         let ready = rustix::io::retry_on_intr(|| poll(&mut fds, time.as_ref()));
         let ready = ready.map_err(Refusal::Socket)?;
         Ok(match () {
-            () if ready == 0 => Woken::Quiet,
+            () if time.is_some_and(|time| time == Timespec::default()) => Woken::Due,
+            () if ready == 0 => Woken::Due,
             () if !fds[0].revents().is_empty() => Woken::Told,
             () => Woken::Changed,
         })
@@ -203,20 +199,31 @@ impl Loop {
         }
     }
 
-    fn restore(&self) {
+    /// Repairs what is not as it should be; true when something was.
+    fn restore(&self) -> bool {
         let mut firewall = lock(&self.firewall);
-        match firewall.heal() {
-            Ok(true) => tracing::info!(table = firewall.table, "firewall rules restored"),
-            Ok(false) => {}
-            Err(error) => tracing::error!(%error, "firewall rules cannot be restored"),
-        }
+        let healed = match firewall.heal() {
+            Ok(true) => {
+                tracing::info!(table = firewall.table, "firewall rules restored");
+                true
+            }
+            Ok(false) => false,
+            Err(error) => {
+                tracing::error!(%error, "firewall rules cannot be restored");
+                true
+            }
+        };
         match foreign::accept_bridge(&mut firewall) {
             Ok(chains) => {
-                for chain in chains {
+                for chain in &chains {
                     tracing::info!(chain, "a forward chain that drops now accepts containers");
                 }
+                healed || !chains.is_empty()
             }
-            Err(error) => tracing::error!(%error, "forward chains cannot be told of containers"),
+            Err(error) => {
+                tracing::error!(%error, "forward chains cannot be told of containers");
+                true
+            }
         }
     }
 }
@@ -224,5 +231,5 @@ impl Loop {
 enum Woken {
     Told,
     Changed,
-    Quiet,
+    Due,
 }
