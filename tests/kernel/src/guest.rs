@@ -78,7 +78,7 @@ pub struct Outcome {
 }
 
 /// Boots a guest and runs `program` in it with `arguments`, `wharf` lying beside.
-pub fn run(program: &Path, wharf: Option<&Path>, arguments: &[&str]) -> Result<Outcome> {
+pub fn run(program: &Path, wharf: &Path, arguments: &[&str]) -> Result<Outcome> {
     let kernel = Kernel::find(program)?;
     let directory = std::env::temp_dir().join(format!("wt-guest-{}", std::process::id()));
     fs::create_dir_all(&directory)?;
@@ -169,7 +169,7 @@ fn pack(
     path: &Path,
     kernel: &Kernel,
     program: &Path,
-    wharf: Option<&Path>,
+    wharf: &Path,
     arguments: &[&str],
 ) -> Result<()> {
     let mut archive = Archive::new(BufWriter::new(File::create(path)?));
@@ -212,9 +212,7 @@ fn pack(
     )?;
     archive.file("system/etc/group", 0o644, b"root:x:0:\n")?;
     archive.file("system/tests/deps/it", 0o755, &fs::read(program)?)?;
-    if let Some(wharf) = wharf {
-        archive.file("system/tests/wharf", 0o755, &fs::read(wharf)?)?;
-    }
+    archive.file("system/tests/wharf", 0o755, &fs::read(wharf)?)?;
     for (number, module) in modules::in_order(&kernel.modules, MODULES)?
         .iter()
         .enumerate()
