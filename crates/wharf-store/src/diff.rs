@@ -138,3 +138,6 @@ impl Store {
         archive.finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

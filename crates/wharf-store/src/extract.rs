@@ -288,7 +288,7 @@ impl Extractor<'_> {
                 }
             }
         }
-        if file.stream_position().map_err(fail)? != entry.size || self.skipped {
+        if entry.sparse.is_some() || self.skipped {
             file.set_len(entry.size).map_err(fail)?;
         }
         attributes::set(file.as_fd(), entry, &place.path())?;

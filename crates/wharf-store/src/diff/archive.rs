@@ -82,10 +82,15 @@ impl<W: Write> Archive<W> {
         let file = item.open_file()?;
         let allocated = u64::try_from(item.stat.st_blocks).unwrap_or(0) * 512;
         if allocated < entry.size && self.holes == Holes::Kept {
-            let segments =
+            let mut segments =
                 tree::segments(file.as_fd(), entry.size).map_err(failed("read", item.path))?;
             let held: u64 = segments.iter().map(|segment| segment.length).sum();
             if entry.size - held >= HOLES_WORTH {
+                // GNU tar takes the file's length from where the last segment ends.
+                segments.push(Segment {
+                    offset: entry.size,
+                    length: 0,
+                });
                 entry.sparse = Some(segments);
             }
         }
