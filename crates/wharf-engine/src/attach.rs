@@ -62,7 +62,7 @@ impl Inner {
         match log {
             None => {
                 self.connect(container, client, socket, query.stream, write_head)
-                    .await?
+                    .await?;
             }
             Some(log) => {
                 // What is on record first. The shim begins where the log ended, as near as can be

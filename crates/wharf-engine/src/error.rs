@@ -91,12 +91,6 @@ impl Error {
             source: Some(source),
         }
     }
-
-    /// The same text as another kind.
-    pub(crate) fn with_kind(mut self, kind: ErrorKind) -> Self {
-        self.kind = kind;
-        self
-    }
 }
 
 /// Joins an error and its sources as one line.

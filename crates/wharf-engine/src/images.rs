@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use wharf_oci::image::ImageConfig;
 use wharf_store::{Image, Store};
 use wharf_types::{ContainerId, Digest, Reference};
 
@@ -116,11 +115,6 @@ impl Images {
             Ok(found) if found.id == *id => asked.to_owned(),
             _ => id.to_string(),
         }
-    }
-
-    /// Returns an image's configuration as a container's defaults.
-    pub(crate) fn config(&self, id: &Digest) -> Result<ImageConfig, Error> {
-        Ok(self.image(id)?.config.clone())
     }
 
     /// Gives an image a name more; the image that had it keeps its others, or stays without one.

@@ -13,7 +13,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, watch};
 use wharf_network::{BridgeNetwork, IsolatedPool};
@@ -50,8 +50,8 @@ pub(crate) struct Inner {
     /// Wakes the task that deletes what has been removed.
     pub(crate) trash: Arc<Notify>,
     pub(crate) closing: watch::Sender<bool>,
-    /// Held as long as the engine lives: no other works on the same roots.
-    pub(crate) _locks: Vec<std::fs::File>,
+    /// Held until the engine shuts down: no other works on the same roots.
+    pub(crate) locks: Mutex<Vec<std::fs::File>>,
 }
 
 impl Inner {

@@ -52,7 +52,7 @@ pub(crate) fn list(
 ) -> Result<Vec<(Arc<Container>, wire::ContainerSummary)>, Error> {
     let mut selection = Selection::read(registry, images, query)?;
     let mut containers = registry.all();
-    containers.sort_by(|one, other| other.definition.created.cmp(&one.definition.created));
+    containers.sort_by_key(|container| std::cmp::Reverse(container.definition.created));
     let now = Timestamp::now();
     let mut shown = Vec::new();
     for container in containers {

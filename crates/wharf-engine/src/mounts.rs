@@ -4,7 +4,7 @@
 //! absolute path, given once, and not the root. Destinations below `/proc` are refused but for the
 //! few files that lxcfs replaces (attack R17): everything else there is the runtime's to protect.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -89,9 +89,9 @@ pub(crate) fn read(
             options: tmpfs_options(options.split(',').filter(|option| !option.is_empty()))?,
         });
     }
-    let mut targets = BTreeMap::new();
+    let mut targets = BTreeSet::new();
     for mount in &mounts {
-        if targets.insert(mount.target().to_owned(), ()).is_some() {
+        if !targets.insert(mount.target().to_owned()) {
             let target = mount.target().display();
             return Err(Error::invalid(format!("Duplicate mount point: {target}")));
         }
@@ -99,9 +99,8 @@ pub(crate) fn read(
     for volume in volumes {
         // An image's volume gives way to what the user mounts there.
         let target = volume_target(&volume)?;
-        if !targets.contains_key(&target) {
+        if targets.insert(target.clone()) {
             mounts.push(Mount::Volume(make_volume(&target)));
-            targets.insert(target, ());
         }
     }
     // A mount below another comes after it.

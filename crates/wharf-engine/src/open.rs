@@ -9,12 +9,14 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ipnet::Ipv4Net;
 use rustix::fs::FlockOperation;
 use tokio::sync::{Notify, watch};
-use wharf_network::{BridgeConfig, BridgeNetwork, Existing, IsolatedPool, PublishedPort};
+use wharf_network::{
+    Aftermath, BridgeConfig, BridgeNetwork, Existing, IsolatedPool, PublishedPort,
+};
 use wharf_shim::Spawner;
 use wharf_store::Store;
 use wharf_types::ContainerId;
@@ -119,7 +121,7 @@ impl Inner {
             filters: Filters::default(),
             trash: Arc::new(Notify::new()),
             closing: watch::Sender::new(false),
-            _locks: locks,
+            locks: Mutex::new(locks),
             places,
             config,
         });
@@ -166,6 +168,27 @@ impl Inner {
         for container in self.registry.all() {
             self.settled(&container).await;
         }
+        let inner = Arc::clone(self);
+        let closed = tokio::task::spawn_blocking(move || inner.close_parts()).await;
+        if let Err(error) = closed {
+            tracing::error!(%error, "the engine did not close well");
+        }
+    }
+
+    /// Lets go of everything the next engine on these roots needs.
+    fn close_parts(&self) {
+        self.spawner.close();
+        if let Err(error) = self.network.close(Aftermath::Keep) {
+            tracing::error!(%error, "the network did not close well");
+        }
+        // Nothing is handed over after this: what was is on the disk when this returns.
+        if let Err(error) = self.records.commit(Vec::new(), Durability::Machine).wait() {
+            tracing::error!(%error, "the records did not close well");
+        }
+        self.locks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 }
 

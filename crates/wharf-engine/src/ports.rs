@@ -153,7 +153,7 @@ pub(crate) fn summaries(
                     ip: binding.host_ip,
                     public_port: binding.host_port.parse().unwrap_or_default(),
                     ..summary.clone()
-                }))
+                }));
             }
         }
     }

@@ -55,7 +55,7 @@ impl Inner {
         // Its policy must not start it again in between, and nobody removes it a second time.
         container
             .amend(&self.records, Durability::Engine, |status| {
-                status.wanted = Wanted::Stopped
+                status.wanted = Wanted::Stopped;
             })
             .in_background();
         let exits = container.status().exits;
@@ -169,7 +169,7 @@ impl Inner {
         if let Err(error) = commit.done().await {
             container
                 .amend(&self.records, Durability::Engine, |status| {
-                    status.name = old.clone()
+                    status.name = old.clone();
                 })
                 .in_background();
             self.registry.release(&new);

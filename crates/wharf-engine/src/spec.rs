@@ -1,6 +1,5 @@
 //! A container as the runtime is told it: the OCI configuration, with Docker's defaults.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use wharf_oci::runtime::{
@@ -314,6 +313,8 @@ pub(crate) fn readonly_paths() -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use jiff::Timestamp;
     use wharf_types::{ContainerId, Digest};
 

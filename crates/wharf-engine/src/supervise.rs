@@ -31,7 +31,16 @@ impl Inner {
         let run = container.status().run;
         tokio::spawn(async move {
             let mut ended = false;
-            while let Some(notice) = notices.recv().await {
+            let mut closing = inner.closing.subscribe();
+            loop {
+                let notice = tokio::select! {
+                    notice = notices.recv() => notice,
+                    // The next engine follows it from here.
+                    _ = closing.wait_for(|closing| *closing) => return,
+                };
+                let Some(notice) = notice else {
+                    break;
+                };
                 match notice {
                     Notice::Exited(exit) => {
                         ended = true;

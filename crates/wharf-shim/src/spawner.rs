@@ -108,6 +108,19 @@ impl Spawner {
         }
     }
 
+    /// Ends the idle shims and makes no more, but for who takes one. Blocks for milliseconds.
+    pub fn close(&self) {
+        let idle = {
+            let mut pool = self.shared.pool();
+            pool.closed = true;
+            std::mem::take(&mut pool.idle)
+        };
+        self.shared.changed.notify_one();
+        for idle in idle {
+            idle.dismiss();
+        }
+    }
+
     /// Fills the pool in the background.
     pub fn refill(&self) {
         self.shared.pool().filling = true;
@@ -117,8 +130,7 @@ impl Spawner {
 
 impl Drop for Spawner {
     fn drop(&mut self) {
-        self.shared.pool().closed = true;
-        self.shared.changed.notify_one();
+        self.close();
         if let Some(refill) = self.refill.take() {
             // A panic of that thread has been reported by itself.
             drop(refill.join());
@@ -137,16 +149,21 @@ impl Shared {
             let full =
                 |pool: &mut Pool| !pool.closed && (!pool.filling || pool.idle.len() >= pool.wanted);
             let waited = self.changed.wait_while(pool, full);
-            let mut pool = waited.unwrap_or_else(PoisonError::into_inner);
+            let pool = waited.unwrap_or_else(PoisonError::into_inner);
             if pool.closed {
-                for idle in pool.idle.drain(..) {
-                    idle.dismiss();
-                }
                 return;
             }
             drop(pool);
             match self.spawn() {
-                Ok(idle) => self.pool().idle.push(idle),
+                Ok(idle) => {
+                    let mut pool = self.pool();
+                    if pool.closed {
+                        drop(pool);
+                        idle.dismiss();
+                    } else {
+                        pool.idle.push(idle);
+                    }
+                }
                 // The start that needs one tries again, and tells the error.
                 Err(_) => self.pool().filling = false,
             }

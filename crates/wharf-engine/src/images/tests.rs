@@ -112,7 +112,7 @@ fn names_are_found_and_outlast_the_engine() {
         ("debian", "No such image: debian:latest"),
         (
             "Debian",
-            "invalid reference format: repository name (Debian) must be lowercase",
+            "invalid reference format: repository name (library/Debian) must be lowercase",
         ),
         ("00000000", "No such image: 00000000:latest"),
     ] {
@@ -185,7 +185,7 @@ fn an_archive_goes_out_and_comes_in() {
     other
         .images
         .load(&other.records, reader, true, |progress| {
-            said.push(progress.stream)
+            said.push(progress.stream);
         })
         .expect("load");
     assert_eq!(said, ["Loaded image: app:1\n", "Loaded image: app:2\n"]);

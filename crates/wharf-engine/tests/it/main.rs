@@ -1,6 +1,10 @@
 //! Engines on the real kernel: root, and a busybox to run.
-
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on fails"
+)]
 
 mod life;
-mod support;
+mod rig;
+mod streams;
