@@ -144,7 +144,13 @@ impl FromStr for Reference {
             None => (remainder, None),
         };
         if path.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            return Err(ReferenceError::Uppercase(path.to_owned()));
+            // Docker names the repository as it would be at the registry.
+            let prefix = if domain.is_none() && !path.contains('/') {
+                "library/"
+            } else {
+                ""
+            };
+            return Err(ReferenceError::Uppercase(format!("{prefix}{path}")));
         }
         check_path(path)?;
         if let Some(tag) = tag {
