@@ -28,6 +28,10 @@ pub(crate) fn info() -> wire::SystemInfo {
             i64::try_from(entries.count()).unwrap_or(i64::MAX)
         }),
         system_time: jiff::Timestamp::now().to_string(),
+        swarm: wire::SwarmInfo {
+            local_node_state: "inactive".to_owned(),
+            ..wire::SwarmInfo::default()
+        },
         ..wire::SystemInfo::default()
     }
 }

@@ -269,13 +269,13 @@ async fn a_policy_restarts_until_its_count_is_reached() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn containers_run_on_without_their_engine() {
-    let Some(mut rig) = Rig::open().await else {
+    let Some(rig) = Rig::open().await else {
         return;
     };
     let ends = rig.run(&["sh", "-c", "sleep 1; echo late; exit 4"]).await;
     let stays = rig.run(&["sleep", "1000"]).await;
     let pid = rig.state(&stays).pid;
-    rig.reopen().await;
+    let rig = rig.reopen().await;
     assert_eq!(rig.state(&stays).pid, pid);
     assert_eq!(rig.ended(&ends).await, 4);
     assert_eq!(rig.logs(&ends).await[0], "late\n");

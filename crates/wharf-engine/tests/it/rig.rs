@@ -75,9 +75,11 @@ impl Rig {
     }
 
     /// Lets the engine go and opens another on the same roots.
-    pub(crate) async fn reopen(&mut self) {
+    pub(crate) async fn reopen(self) -> Self {
         self.engine.shutdown().await;
-        self.engine = open(&self.config).await;
+        drop(self.engine);
+        let engine = open(&self.config).await;
+        Self { engine, ..self }
     }
 
     /// Makes a container without network; `change` sets what is special.
