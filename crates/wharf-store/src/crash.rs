@@ -221,3 +221,34 @@ fn a_full_disk_is_said_and_left_clean() {
         .create_snapshot(&id("s"), &kept)
         .expect("what is there works");
 }
+
+/// An engine on an older kernel died between `mount(2)` and taking the mount off.
+#[test]
+fn a_mount_left_in_tmp_is_removed() {
+    let Some(directory) = std::env::var_os(DIRECTORY).map(PathBuf::from) else {
+        let directory = tempfile::tempdir().expect("tempdir");
+        let test = "crash::a_mount_left_in_tmp_is_removed";
+        let output = child(test, directory.path(), None, true);
+        assert!(output.status.success(), "{output:?}");
+        return;
+    };
+    drop(Store::open(&directory, DriverChoice::Auto).expect("open"));
+    let left = directory.join("tmp/mount-1-1");
+    std::fs::create_dir(&left).expect("mkdir");
+    run(
+        "mount",
+        &["-t", "tmpfs", "none", &left.display().to_string()],
+    );
+    let store = Store::open(&directory, DriverChoice::Auto).expect("open");
+    store.empty_trash().expect("empty");
+    assert!(
+        store
+            .verify(&Roots::default(), true)
+            .expect("verify")
+            .is_clean()
+    );
+    assert_eq!(
+        crate::store::names(&directory.join("tmp")).expect("list"),
+        Vec::<String>::new()
+    );
+}

@@ -9,8 +9,10 @@
 mod archive;
 mod changes;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 
@@ -38,9 +40,9 @@ impl Store {
     /// [`DiffError`].
     pub fn diff(&self, id: &SnapshotId) -> Result<Vec<Change>, DiffError> {
         let parts = self.parts(id)?;
-        let mut changes = match self.driver() {
-            Driver::Overlay => changes::of_upper(&self.shared.mounter, &parts)?,
-            Driver::Copy => changes::of_copy(&parts)?,
+        let mut changes = match self.shared.mounter.overlay() {
+            Some(overlay) => changes::of_upper(overlay, &parts)?,
+            None => changes::of_copy(&parts)?,
         };
         changes.sort();
         Ok(changes)
@@ -55,17 +57,14 @@ impl Store {
         let fs = files::open_directory(&parts.fs)?;
         let changed = match self.driver() {
             Driver::Overlay => None,
-            Driver::Copy => Some(changes::of_copy(&parts)?),
+            Driver::Copy => Some(present(&changes::of_copy(&parts)?)),
         };
         let mut usage = Usage::default();
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         tree::walk::<DiffError>(fs.as_fd(), &mut |item| {
-            let own = changed.as_ref().is_none_or(|changed| {
-                let path = std::path::Path::new("/").join(item.path);
-                changed
-                    .iter()
-                    .any(|change| change.path == path && change.kind != ChangeKind::Deleted)
-            });
+            let own = changed
+                .as_ref()
+                .is_none_or(|changed| changed.contains(&Path::new("/").join(item.path)));
             if own && (item.stat.st_nlink < 2 || seen.insert(item.stat.st_ino)) {
                 usage.entries += 1;
                 if item.kind() == FileType::RegularFile {
@@ -117,14 +116,9 @@ impl Store {
             return archive.finish();
         }
         let changes = changes::of_copy(&parts)?;
-        let present: std::collections::BTreeSet<_> = changes
-            .iter()
-            .filter(|change| change.kind != ChangeKind::Deleted)
-            .map(|change| change.path.as_path())
-            .collect();
+        let present = present(&changes);
         tree::walk::<DiffError>(fs.as_fd(), &mut |item| {
-            let path = std::path::Path::new("/").join(item.path);
-            if present.contains(path.as_path()) {
+            if present.contains(&Path::new("/").join(item.path)) {
                 archive.item(item)?;
             }
             Ok(true)
@@ -137,6 +131,15 @@ impl Store {
         }
         archive.finish()
     }
+}
+
+/// Returns the paths of those changes that the snapshot has something at.
+fn present(changes: &[Change]) -> BTreeSet<PathBuf> {
+    changes
+        .iter()
+        .filter(|change| change.kind != ChangeKind::Deleted)
+        .map(|change| change.path.clone())
+        .collect()
 }
 
 #[cfg(test)]

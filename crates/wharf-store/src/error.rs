@@ -180,6 +180,12 @@ pub enum DocumentRefusal {
     /// A descriptor gives another size than its content has.
     #[error("is not of the size its descriptor says")]
     Size,
+    /// It is a device or another thing that an archive of images has no use for.
+    #[error("is neither a file nor a directory nor a link")]
+    Kind,
+    /// There are more of its like than in any honest archive.
+    #[error("is one member too many")]
+    TooManyMembers,
 }
 
 /// Images cannot be written out.

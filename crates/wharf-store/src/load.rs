@@ -9,6 +9,7 @@
 mod members;
 mod plan;
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -23,7 +24,7 @@ use crate::ingest::{self, Destination, Expected, Ingested, Tree};
 use crate::layer::chain_id;
 use crate::remove;
 use crate::state::{ImageRecord, LayerUse};
-use crate::tar::{Entry, Kind, Time, Writer};
+use crate::tar::{self, Kind, TarError, Time, Writer};
 use crate::{LoadError, PathError, Store};
 
 use members::Members;
@@ -118,7 +119,7 @@ impl Store {
 fn write_files(files: &[HostFile<'_>], pipe: io::PipeWriter) -> Result<(), PathError> {
     let mut writer = Writer::new(pipe);
     for file in files {
-        let entry = |kind, size| Entry {
+        let entry = |kind, size| tar::Entry {
             path: file.path.as_os_str().as_encoded_bytes().to_vec(),
             link: Vec::new(),
             kind,
@@ -219,7 +220,7 @@ impl<'a> Session<'a> {
         mut config: ImageConfig,
     ) -> Result<LoadedImage, LoadError> {
         let Some(tree) = &layer.tree else {
-            return Err(LoadError::NoImage);
+            return Err(TarError::Checksum(0).into());
         };
         let host = plan::host_platform();
         if config.os.is_empty() {
@@ -287,7 +288,7 @@ impl<'a> Session<'a> {
     }
 
     /// Where the manifest is ours to write, takes blobs that the store has of the same layers.
-    fn reuse_blobs(&self, plan: &mut Plan) -> Result<(), LoadError> {
+    fn reuse_blobs(&mut self, plan: &mut Plan) -> Result<(), LoadError> {
         if !plan.generated {
             return Ok(());
         }
@@ -295,13 +296,16 @@ impl<'a> Session<'a> {
         let mut layers = plan.layers.clone();
         for layer in &mut layers {
             let chain = chain_id(parent.as_ref(), &layer.diff_id);
-            let state = self.store.state();
-            if let Some(known) = state.layer_use(&chain)
+            let mut state = self.store.state();
+            let known = state.layer_use(&chain).cloned();
+            if let Some(known) = known
                 && self.store.shared.blobs.find(&known.blob).is_some()
             {
+                state.pin(known.blob);
+                self.pins.push(known.blob);
                 layer.blob = known.blob;
                 layer.size = known.blob_size;
-                layer.media_type.clone_from(&known.media_type);
+                layer.media_type = known.media_type;
             }
             parent = Some(chain);
         }
@@ -362,18 +366,7 @@ impl<'a> Session<'a> {
         }
         let tree = match members.take_tree(&layer.blob) {
             Some(tree) => tree,
-            // Used already, for a layer on another base, or the store had the blob: once more.
-            None => {
-                let path = self.new_path();
-                let blob =
-                    match staged.blobs.get(&layer.blob) {
-                        Some(written) => written.open()?,
-                        None => self.store.shared.blobs.open(&layer.blob)?.ok_or_else(|| {
-                            LoadError::Missing(format!("the layer {}", layer.blob))
-                        })?,
-                    };
-                ingest::unpack(blob, path, &self.store.limits)?
-            }
+            None => self.unpack_again(&layer.blob, staged)?,
         };
         check(&tree)?;
         if present {
@@ -389,6 +382,21 @@ impl<'a> Session<'a> {
         staged.layers.insert(chain, (path, record));
         staged.order.push(chain);
         Ok(())
+    }
+
+    /// Unpacks a blob whose tree is used already, for a layer on another base, or that the store
+    /// has and the archive only names.
+    fn unpack_again(&mut self, digest: &Digest, staged: &Staged) -> Result<Tree, LoadError> {
+        let blob = match staged.blobs.get(digest) {
+            Some(written) => written.open()?,
+            None => self
+                .store
+                .shared
+                .blobs
+                .open(digest)?
+                .ok_or_else(|| LoadError::Missing(format!("the layer {digest}")))?,
+        };
+        ingest::unpack(blob, self.new_path(), &self.store.limits)
     }
 
     /// Brings everything of this load to the disk: one call for all files, as they may be many.
@@ -411,12 +419,15 @@ impl<'a> Session<'a> {
                 continue;
             };
             let place = shared.layers.path(&chain);
-            match std::fs::rename(&path, &place) {
-                // Another load has brought the same layer meanwhile.
-                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
-                renamed => renamed.map_err(failed("rename to", &place))?,
+            let mut state = self.store.state();
+            // Another load may have brought the same layer meanwhile; pinned, it stays.
+            if let Entry::Vacant(unknown) = state.layers.entry(chain) {
+                // A directory that the store has and does not know is damaged.
+                self.store.discard(&place)?;
+                files::rename(&path, &place)?;
+                unknown.insert(record);
             }
-            self.store.state().layers.insert(chain, record);
+            drop(state);
             failpoint::hit("store.load.layer-renamed");
         }
         files::sync_directory(shared.layers.directory())?;

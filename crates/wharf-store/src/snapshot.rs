@@ -11,10 +11,12 @@ mod overlay;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use rustix::mount::{MountAttrFlags, OpenTreeFlags};
+use wharf_sys::mount::{AttributeChange, set_attributes};
 use wharf_types::{ContainerId, Digest, failpoint};
 
 use crate::files::{self, failed};
@@ -22,6 +24,7 @@ use crate::store::names;
 use crate::{ImageError, PathError, SnapshotError, Store};
 
 pub(crate) use mounter::Mounter;
+pub(crate) use overlay::Overlay;
 
 /// Names a snapshot, and the directory it lives in: letters, digits, `-`, `_`, at most 128.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -234,9 +237,13 @@ impl Store {
     pub fn remove_snapshot(&self, id: &SnapshotId) -> Result<(), SnapshotError> {
         self.discard(&self.snapshot_path(id))?;
         failpoint::hit("store.snapshot.discarded");
-        let top = self.state().snapshots.remove(id);
-        // The image may have gone before its last container.
-        if let Some(Some(top)) = top {
+        let unused = {
+            let mut state = self.state();
+            let top = state.snapshots.remove(id).flatten();
+            // The image may have gone before its last container.
+            top.filter(|top| state.layer_use(top).is_none())
+        };
+        if let Some(top) = unused {
             self.release(&[top], &[])?;
         }
         Ok(())
@@ -270,6 +277,30 @@ impl Store {
             work: directory.join(WORK),
         })
     }
+}
+
+/// Returns a detached mount of a directory.
+fn clone(directory: &Path, readonly: bool) -> Result<OwnedFd, SnapshotError> {
+    let mount = rustix::mount::open_tree(
+        rustix::fs::CWD,
+        directory,
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
+    )
+    .map_err(|errno| SnapshotError::Mount {
+        operation: "open_tree",
+        source: errno.into(),
+    })?;
+    if readonly {
+        let change = AttributeChange {
+            set: MountAttrFlags::MOUNT_ATTR_RDONLY,
+            ..AttributeChange::default()
+        };
+        set_attributes(mount.as_fd(), &change).map_err(|source| SnapshotError::Mount {
+            operation: "mount_setattr",
+            source,
+        })?;
+    }
+    Ok(mount)
 }
 
 /// Reads which snapshots there are, and on which layers. A directory that is none is left out;

@@ -143,7 +143,7 @@ impl Store {
         };
         let temporary = store.shared.root.join("tmp");
         for name in names(&temporary)? {
-            store.discard(&temporary.join(name))?;
+            store.discard_mount(&temporary.join(name))?;
         }
         Ok(store)
     }
@@ -206,6 +206,18 @@ impl Store {
                 Err(failed("remove", path)(error))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Discards what may be a mount that an older kernel's way of mounting has left.
+    fn discard_mount(&self, path: &Path) -> Result<(), PathError> {
+        match self.discard(path) {
+            Err(error) if error.source.kind() == std::io::ErrorKind::ResourceBusy => {
+                rustix::mount::unmount(path, rustix::mount::UnmountFlags::DETACH)
+                    .map_err(failed("unmount", path))?;
+                self.discard(path)
+            }
+            discarded => discarded,
         }
     }
 

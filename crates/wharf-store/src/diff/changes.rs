@@ -10,16 +10,16 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use crate::files::{self, failed};
-use crate::snapshot::{Mounter, Parts};
+use crate::snapshot::{Overlay, Parts};
 use crate::tree::{self, Attributes, Item};
 use crate::{Change, ChangeKind, DiffError, PathError};
 
 /// Reads the changes out of an overlay's upper directory.
-pub(super) fn of_upper(mounter: &Mounter, parts: &Parts) -> Result<Vec<Change>, DiffError> {
+pub(super) fn of_upper(overlay: &Overlay, parts: &Parts) -> Result<Vec<Change>, DiffError> {
     let upper = files::open_directory(&parts.fs)?;
     let image = match parts.layers.as_slice() {
         [] => None,
-        layers => Some(mounter.view_layers(layers)?),
+        layers => Some(overlay.view(layers)?),
     };
     let mut changes = Vec::new();
     tree::walk::<DiffError>(upper.as_fd(), &mut |item| {

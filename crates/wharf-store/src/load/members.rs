@@ -11,7 +11,7 @@ use crate::compress::{Compression, Decoder, Expansion};
 use crate::image::LoadEvent;
 use crate::ingest::{self, Expected, Ingested, Tree};
 use crate::tar::{Kind, Reader};
-use crate::{LoadError, Store};
+use crate::{DocumentRefusal, LoadError, Store};
 
 /// Where an OCI layout has its blobs.
 const BLOBS: &str = "blobs/sha256/";
@@ -59,7 +59,8 @@ impl Members {
         while let Some(entry) = reader.next()? {
             let name = member_name(&entry.path)?;
             if members.by_name.len() >= MEMBERS_MAX {
-                return Err(LoadError::Name(name));
+                let reason = DocumentRefusal::TooManyMembers;
+                return Err(LoadError::Document { name, reason });
             }
             match entry.kind {
                 Kind::Regular if entry.sparse.is_none() => {
@@ -74,7 +75,10 @@ impl Members {
                     members.by_name.insert(name, Member::Link(target));
                 }
                 Kind::Directory => {}
-                _ => return Err(LoadError::Name(name)),
+                _ => {
+                    let reason = DocumentRefusal::Kind;
+                    return Err(LoadError::Document { name, reason });
+                }
             }
         }
         reader.drain()?;
@@ -175,7 +179,7 @@ pub(super) fn read_document(name: &str, member: &Ingested) -> Result<Vec<u8>, Lo
     if member.blob.size > DOCUMENT_MAX {
         return Err(LoadError::Document {
             name: name.to_owned(),
-            reason: crate::DocumentRefusal::TooLarge,
+            reason: DocumentRefusal::TooLarge,
         });
     }
     let mut bytes = Vec::new();

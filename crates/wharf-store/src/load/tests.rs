@@ -726,3 +726,48 @@ fn an_archive_of_another_machine_s_image_says_so() {
         "the image is for linux/s390x, this machine runs linux/amd64"
     );
 }
+
+#[test]
+fn loads_and_removals_at_once_leave_whole_images() {
+    let world = world();
+    let archives: Vec<_> = ["one", "two", "three"]
+        .map(|text| docker_archive(&[layer("base"), layer(text)], &[]))
+        .into();
+    std::thread::scope(|scope| {
+        for archive in &archives {
+            for _ in 0..2 {
+                let store = &world.store;
+                scope.spawn(move || {
+                    for _ in 0..10 {
+                        let image = store.load(archive.as_slice(), &mut |_| {}).expect("load");
+                        store.remove_image(&image[0].id).expect("remove");
+                    }
+                });
+            }
+        }
+    });
+    // One last time, as a removal may have come after a load of the same.
+    for archive in &archives {
+        let image = world.load(archive);
+        let id = format!("s{}", image.id.hex()).parse().expect("id");
+        world.store.create_snapshot(&id, &image.id).expect("create");
+        world.store.view(&id).expect("all layers are there");
+    }
+    world.check_clean();
+}
+
+#[test]
+fn an_import_of_what_is_no_archive_says_so() {
+    let world = world();
+    for bytes in [&b"text"[..], &[b'x'; 2000], &gzip(b"text")] {
+        let error = world
+            .store
+            .import(bytes, ImageConfig::default(), &mut |_| {})
+            .expect_err("no archive");
+        assert!(
+            error.to_string().starts_with("not a tar archive"),
+            "{error}"
+        );
+    }
+    world.check_clean();
+}

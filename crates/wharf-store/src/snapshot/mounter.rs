@@ -1,13 +1,10 @@
 //! Which driver there is, and what it does for a snapshot.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::mount::{MountAttrFlags, OpenTreeFlags};
-use wharf_sys::mount::{AttributeChange, set_attributes};
-
 use super::overlay::{Overlay, Upper};
-use super::{MountOptions, Parts, copy};
+use super::{MountOptions, Parts, clone, copy};
 use crate::store::{Driver, DriverChoice};
 use crate::{OpenError, PathError, SnapshotError};
 
@@ -81,38 +78,11 @@ impl Mounter {
         }
     }
 
-    /// Returns a read-only view of an overlay's layers alone.
-    pub(crate) fn view_layers(&self, layers: &[PathBuf]) -> Result<OwnedFd, SnapshotError> {
-        match (self, layers) {
-            (Self::Overlay(overlay), [_, _, ..]) => overlay.mount(layers, None, true),
-            (_, [only]) => clone(only, true),
-            _ => Err(SnapshotError::TooManyLayers {
-                layers: layers.len(),
-            }),
+    /// Returns the overlay, where that is the driver.
+    pub(crate) fn overlay(&self) -> Option<&Overlay> {
+        match self {
+            Self::Overlay(overlay) => Some(overlay),
+            Self::Copy => None,
         }
     }
-}
-
-/// Returns a detached mount of a directory.
-fn clone(directory: &Path, readonly: bool) -> Result<OwnedFd, SnapshotError> {
-    let mount = rustix::mount::open_tree(
-        rustix::fs::CWD,
-        directory,
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
-    )
-    .map_err(|errno| SnapshotError::Mount {
-        operation: "open_tree",
-        source: errno.into(),
-    })?;
-    if readonly {
-        let change = AttributeChange {
-            set: MountAttrFlags::MOUNT_ATTR_RDONLY,
-            ..AttributeChange::default()
-        };
-        set_attributes(mount.as_fd(), &change).map_err(|source| SnapshotError::Mount {
-            operation: "mount_setattr",
-            source,
-        })?;
-    }
-    Ok(mount)
 }

@@ -10,7 +10,7 @@
 //! `metacopy` and no followed redirects (both are attributes on files, which a container with
 //! privileges on the same disk could forge, and `diff` and `commit` read whole files).
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -112,6 +112,15 @@ impl Overlay {
         }
     }
 
+    /// Returns a read-only view of layers alone, top first; at least one.
+    pub(crate) fn view(&self, layers: &[PathBuf]) -> Result<OwnedFd, SnapshotError> {
+        match layers {
+            // The kernel wants two where there is no upper directory.
+            [only] => super::clone(only, true),
+            layers => self.mount(layers, None, true),
+        }
+    }
+
     fn mount_page(
         &self,
         layers: &[PathBuf],
@@ -149,6 +158,11 @@ impl Overlay {
             operation: "mount",
             source: error.into(),
         })?;
+        self.mount_and_clone(&options, readonly)
+    }
+
+    /// Mounts by `mount(2)` where nobody looks, and takes the mount off again as a descriptor.
+    fn mount_and_clone(&self, options: &CStr, readonly: bool) -> Result<OwnedFd, SnapshotError> {
         let mut flags = MountFlags::empty();
         flags.set(MountFlags::RDONLY, readonly);
         let private = PrivateMount::new(&self.private)?;
@@ -158,14 +172,8 @@ impl Overlay {
                 source: errno.into(),
             }
         };
-        rustix::mount::mount(
-            "overlay",
-            &private.place,
-            "overlay",
-            flags,
-            options.as_c_str(),
-        )
-        .map_err(failed("mount"))?;
+        rustix::mount::mount("overlay", &private.place, "overlay", flags, options)
+            .map_err(failed("mount"))?;
         let mount = rustix::mount::open_tree(
             rustix::fs::CWD,
             &private.place,

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use super::header::{self, BLOCK, Header};
 use super::pax::{self, Records};
-use super::{Entry, Kind, NAME_MAX, PAX_MAX, SEGMENTS_MAX, Segment, TarError, sparse};
+use super::{Entry, Kind, NAME_MAX, PAX_MAX, SEGMENTS_MAX, Segment, TarError, Time, sparse};
 
 /// Reads the entries of an archive, one after the other; between two calls of
 /// [`next`](Reader::next), reading it gives the entry's data (of a sparse file: its segments).
@@ -84,7 +84,6 @@ impl<R: Read> Reader<R> {
             Some(size) => size,
             None => header.unsigned(header::SIZE)?,
         };
-        let mut kind = header.kind();
         let path = records
             .sparse
             .name
@@ -92,18 +91,7 @@ impl<R: Read> Reader<R> {
             .or(records.path.clone())
             .or(long_name)
             .unwrap_or_else(|| header.name());
-        // Before ustar a directory was a file whose name ends in a slash. The whole name: the part
-        // of a long one that is in the header may end so by chance.
-        if matches!(header.type_flag(), b'0' | 0) && path.ends_with(b"/") {
-            kind = Kind::Directory;
-        }
-        let mtime = match records.mtime {
-            Some(time) => time,
-            None => super::Time {
-                seconds: header.number(header::MTIME)?,
-                nanoseconds: 0,
-            },
-        };
+        let kind = kind(header, &path);
         // Only these carry data; what others claim as size is to be ignored (POSIX, "size").
         let stored = match kind {
             Kind::Regular | Kind::Other(_) => size,
@@ -122,12 +110,12 @@ impl<R: Read> Reader<R> {
             Some(id) => Ok(id),
             None => header.unsigned(field),
         };
-        let device = match kind {
-            Kind::Char | Kind::Block => (
-                header.unsigned(header::MAJOR)?,
-                header.unsigned(header::MINOR)?,
-            ),
-            _ => (0, 0),
+        let mtime = match records.mtime {
+            Some(time) => time,
+            None => Time {
+                seconds: header.number(header::MTIME)?,
+                nanoseconds: 0,
+            },
         };
         Ok(Entry {
             link: records.link.or(long_link).unwrap_or_else(|| header.link()),
@@ -135,10 +123,10 @@ impl<R: Read> Reader<R> {
             uid: id(records.uid, header::UID)?,
             gid: id(records.gid, header::GID)?,
             xattrs: records.xattrs,
+            device: device(header, kind)?,
             path,
             kind,
             mtime,
-            device,
             size,
             sparse,
         })
@@ -253,7 +241,13 @@ impl<R: Read> Reader<R> {
         }
         for _ in 0..2 {
             let at = self.position;
-            let Some(block) = self.block()? else { break };
+            let block = match self.block() {
+                Ok(Some(block)) => block,
+                Ok(None) => break,
+                // Too short for any archive.
+                Err(TarError::Truncated) if at == 0 => return Err(TarError::Checksum(0)),
+                Err(error) => return Err(error),
+            };
             if block != [0; BLOCK] {
                 return Header::parse(&block)
                     .map(Some)
@@ -308,6 +302,25 @@ impl<R: Read> Read for Reader<R> {
         self.remaining -= count as u64;
         self.position += count as u64;
         Ok(count)
+    }
+}
+
+/// Returns what an entry is. Before ustar a directory was a file whose name ends in a slash: the
+/// whole name, as the part of a long one that is in the header may end so by chance.
+fn kind(header: &Header, path: &[u8]) -> Kind {
+    match header.type_flag() {
+        b'0' | 0 if path.ends_with(b"/") => Kind::Directory,
+        _ => header.kind(),
+    }
+}
+
+fn device(header: &Header, kind: Kind) -> Result<(u32, u32), TarError> {
+    match kind {
+        Kind::Char | Kind::Block => Ok((
+            header.unsigned(header::MAJOR)?,
+            header.unsigned(header::MINOR)?,
+        )),
+        _ => Ok((0, 0)),
     }
 }
 
