@@ -167,8 +167,7 @@ impl Birth<'_> {
 
     fn join_namespaces(&self) -> Result<(), ProcessError> {
         for (kind, namespace) in &self.namespaces().join {
-            // The process id namespace of a process is that of its birth.
-            if matches!(kind, NamespaceKind::User | NamespaceKind::Pid) {
+            if *kind == NamespaceKind::User || self.namespaces().born_into(*kind) {
                 continue;
             }
             rustix::thread::move_into_link_name_space(
@@ -179,11 +178,11 @@ impl Birth<'_> {
                 step(&format!("join the {} namespace", namespaces::name(*kind)))(errno)
             })?;
         }
-        if self.namespaces().is_new(NamespaceKind::Cgroup) {
-            let kind = ThreadNameSpaceType::CONTROL_GROUP;
+        let own = made_after(self.namespaces());
+        if !own.is_empty() {
             setup(
-                "make the cgroup namespace",
-                wharf_sys::namespace::unshare(kind),
+                "make the cgroup and IPC namespaces",
+                wharf_sys::namespace::unshare(own),
             )?;
         }
         if self.namespaces().is_new(NamespaceKind::Network) {

@@ -1,5 +1,9 @@
-//! Namespaces that a process can only be born into: the caller turns its own children's namespace
-//! for the moment of the clone, and turns it back.
+//! Namespaces that a process is born into: the caller goes there for the moment of the clone, and
+//! comes back.
+//!
+//! A process cannot change its process id namespace, and the offsets of a time namespace are fixed
+//! by the first process in it. In a user namespace the child has no right to join what belongs to
+//! the host, so there it is born into everything that it joins.
 
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,19 +25,27 @@ impl Detour {
     /// gets.
     pub(crate) fn take(linux: &Linux, namespaces: &Namespaces) -> Result<Self, IoError> {
         let mut way_back = Self(Vec::new());
-        if let Some(pid) = namespaces.joined(NamespaceKind::Pid) {
-            way_back.remember(NamespaceKind::Pid)?;
-            join(pid.as_fd(), NamespaceKind::Pid)?;
+        match way_back.go(linux, namespaces) {
+            Ok(()) => Ok(way_back),
+            Err(error) => {
+                way_back.back()?;
+                Err(error)
+            }
+        }
+    }
+
+    fn go(&mut self, linux: &Linux, namespaces: &Namespaces) -> Result<(), IoError> {
+        for (kind, namespace) in &namespaces.join {
+            if namespaces.born_into(*kind) {
+                self.remember(*kind)?;
+                join(namespace.as_fd(), *kind)?;
+            }
         }
         if namespaces.is_new(NamespaceKind::Time) {
-            way_back.remember(NamespaceKind::Time)?;
-            let entered = new_time(linux);
-            if entered.is_err() {
-                way_back.back()?;
-            }
-            entered?;
+            self.remember(NamespaceKind::Time)?;
+            new_time(linux)?;
         }
-        Ok(way_back)
+        Ok(())
     }
 
     /// Turns towards the process id namespace of a running process, if it `joins` that.
@@ -57,7 +69,7 @@ impl Detour {
     }
 
     fn remember(&mut self, kind: NamespaceKind) -> Result<(), IoError> {
-        let path = format!("/proc/self/ns/{}", namespaces::name(kind));
+        let path = format!("/proc/self/ns/{}", namespaces::file(kind));
         let own = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|errno| io(&format!("open {path}"), errno.into()))?;
         self.0.push((kind, own));

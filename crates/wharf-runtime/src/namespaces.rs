@@ -79,6 +79,15 @@ impl Namespaces {
         self.joined(kind).is_some()
     }
 
+    /// Whether the child is born into the namespace of `kind` that it joins.
+    pub(crate) fn born_into(&self, kind: NamespaceKind) -> bool {
+        match kind {
+            NamespaceKind::Pid => true,
+            NamespaceKind::User | NamespaceKind::Mount => false,
+            _ => self.has(NamespaceKind::User),
+        }
+    }
+
     /// The namespace of `kind` that is joined.
     pub(crate) fn joined(&self, kind: NamespaceKind) -> Option<&OwnedFd> {
         self.join
@@ -164,6 +173,15 @@ pub(crate) fn name(kind: NamespaceKind) -> &'static str {
         NamespaceKind::User => "user",
         NamespaceKind::Cgroup => "cgroup",
         NamespaceKind::Time => "time",
+    }
+}
+
+/// The kind's file in `/proc/PID/ns`.
+pub(crate) fn file(kind: NamespaceKind) -> &'static str {
+    match kind {
+        NamespaceKind::Mount => "mnt",
+        NamespaceKind::Network => "net",
+        other => name(other),
     }
 }
 

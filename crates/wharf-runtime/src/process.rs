@@ -374,7 +374,12 @@ fn enter(cwd: &Path) -> Result<(), ProcessError> {
     let resolve = ResolveFlags::NO_MAGICLINKS;
     match rustix::fs::openat2(CWD, cwd, flags, Mode::empty(), resolve) {
         Ok(directory) => rustix::process::fchdir(directory).map_err(failed)?,
-        Err(Errno::LOOP) => rustix::process::chdir(cwd).map_err(failed)?,
+        // Either too many links, which chdir says too, or a magic one: wherever that leads now, it
+        // is by a descriptor of the runtime's and not by the container's tree.
+        Err(Errno::LOOP) => {
+            rustix::process::chdir(cwd).map_err(failed)?;
+            return Err(ProcessError::CwdOutside);
+        }
         Err(errno) => return Err(failed(errno)),
     }
     // The kernel writes "(unreachable)" before a directory outside of the root.

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+pub mod bundle;
 pub mod cpio;
 pub mod group;
 pub mod guest;

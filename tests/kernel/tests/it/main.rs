@@ -4,4 +4,5 @@
 mod callers;
 mod cgroup;
 mod guest;
+mod runtime;
 mod seccomp;
