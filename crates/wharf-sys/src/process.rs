@@ -96,7 +96,7 @@ pub fn clone_process(options: &CloneOptions<'_>) -> io::Result<Cloned> {
 fn threads() -> io::Result<u64> {
     // The link count of the directory is two and the number of threads; listing it costs more.
     let stat = rustix::fs::statat(CWD, "/proc/self/task", AtFlags::empty())?;
-    Ok(u64::from(stat.st_nlink).saturating_sub(2))
+    Ok(stat.st_nlink.saturating_sub(2))
 }
 
 /// Replaces the program of the calling process, whose further descriptors from 3 on become
