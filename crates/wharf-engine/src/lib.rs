@@ -50,6 +50,7 @@ mod signals;
 mod spec;
 mod start;
 mod state;
+mod steps;
 mod stop;
 mod streams;
 mod supervise;

@@ -37,6 +37,7 @@ use crate::records::Durability;
 use crate::security::Security;
 use crate::spec::{self, Circumstances};
 use crate::state::{Denied, Event, Running, StartFailure, State};
+use crate::steps::Steps;
 use crate::user;
 
 /// Clients that may wait for a start; the launch carries a descriptor for each.
@@ -79,12 +80,9 @@ impl Inner {
             ));
         }
         self.begin(container).await?;
-        let span = tracing::debug_span!("start", container.id = %container.id().short());
-        let clock = std::time::Instant::now();
         match self.launch(container, starter).await {
             Ok((shim, notices, started)) => {
                 self.launched(container, shim, notices, started)?;
-                tracing::debug!(parent: &span, elapsed = ?clock.elapsed(), "started");
                 self.spawner.refill();
                 Ok(())
             }
@@ -149,11 +147,13 @@ impl Inner {
         starter: Starter,
     ) -> Result<(Shim, Notices, Started), LaunchError> {
         failpoint::hit("engine.start.begun");
+        let mut steps = Steps::begin(container.id(), "start");
         let inner = Arc::clone(self);
         let target = Arc::clone(container);
         let prepared = self
             .blocking(move || inner.prepare(&target, starter))
             .await?;
+        steps.done("prepared");
         let idle = self
             .spawner
             .take()
@@ -161,6 +161,7 @@ impl Inner {
         let (shim, notices) =
             Shim::adopt(idle).map_err(|error| Error::internal("cannot make a shim", error))?;
         failpoint::hit("engine.start.recorded");
+        steps.done("shim taken");
 
         let waiting = std::mem::take(&mut container.live().waiting);
         let (sockets, clients): (Vec<OwnedFd>, Vec<Client>) = waiting.into_iter().unzip();
@@ -190,6 +191,7 @@ impl Inner {
             .request(Request::Launch(Box::new(launch)), descriptors)
             .await;
         failpoint::hit("engine.start.launched");
+        steps.done("launched");
         match answer {
             Ok(Answer::Started(started)) => Ok((shim, notices, started)),
             Ok(_) => Err(Error::internal("cannot start the container", UnexpectedAnswer).into()),
@@ -201,7 +203,9 @@ impl Inner {
     /// All that blocks. The record is on the disk when this returns.
     fn prepare(&self, container: &Arc<Container>, starter: Starter) -> Result<Prepared, Error> {
         let definition = &container.definition;
+        let mut steps = Steps::begin(container.id(), "prepare");
         let joined = self.join_network(container)?;
+        steps.done("network joined");
         // From here on the address is the container's, and given back with it if the start fails.
         let endpoint = joined.endpoint.clone();
         let commit = container.amend(&self.records, Durability::Machine, |status| {
@@ -219,8 +223,10 @@ impl Inner {
                 let security = Security::read(&definition.host)?;
                 Ok((spec, root, self.filters.compiled(&security)?))
             });
+        steps.done("files, root and specification");
         // Waited for in any case: what is given back must not be on record afterwards.
         let recorded = commit.wait();
+        steps.done("recorded");
         let (spec, root, seccomp) = result?;
         recorded.map_err(|error| Error::internal("cannot start the container", error))?;
         Ok(Prepared {
@@ -238,10 +244,12 @@ impl Inner {
     ) -> Result<(Spec, OwnedFd), Error> {
         let definition = &container.definition;
         let directory = self.places.container(definition.id);
+        let mut steps = Steps::begin(definition.id, "files");
         self.write_network_files(container, joined.endpoint.as_ref(), &directory)
             .map_err(|error| {
                 Error::internal("cannot write the container's network files", error)
             })?;
+        steps.done("network files");
         wharf_shim::exit::clear(&directory)
             .map_err(|error| Error::internal("cannot remove the last exit status", error))?;
         for mount in &definition.mounts {
@@ -255,11 +263,13 @@ impl Inner {
             .store
             .mount(&container.snapshot(), options)
             .map_err(|error| Error::internal("cannot mount the container's root", error))?;
+        steps.done("root mounted");
         let view = root
             .try_clone()
             .map_err(|error| Error::internal("cannot look at the container's root", error))?;
         let groups = definition.host.group_add.as_deref().unwrap_or_default();
         let identity = user::look_up(&RootedDir::open(view), &definition.config.user, groups)?;
+        steps.done("user");
         let given = Circumstances {
             user: identity.user,
             security: &Security::read(&definition.host)?,
