@@ -152,8 +152,9 @@ impl Store {
             }
         }
         for id in &roots.snapshots {
-            if let Some(top) = state.snapshots.get(id) {
-                used.chains.extend(state.stack(*top).unwrap_or_default());
+            if let Some(snapshot) = state.snapshots.get(id) {
+                used.chains
+                    .extend(state.stack(snapshot.top).unwrap_or_default());
             }
         }
         used

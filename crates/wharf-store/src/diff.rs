@@ -19,7 +19,6 @@ use rustix::fs::FileType;
 use archive::{Archive, Holes};
 
 use crate::files;
-use crate::store::Driver;
 use crate::tree::{self, WalkError};
 use crate::{Change, ChangeKind, DiffError, SnapshotId, Store, Usage};
 
@@ -40,9 +39,10 @@ impl Store {
     /// [`DiffError`].
     pub fn diff(&self, id: &SnapshotId) -> Result<Vec<Change>, DiffError> {
         let parts = self.parts(id)?;
-        let mut changes = match self.shared.mounter.overlay() {
-            Some(overlay) => changes::of_upper(overlay, &parts)?,
-            None => changes::of_copy(&parts)?,
+        let mut changes = if parts.is_whole() {
+            changes::of_copy(&parts)?
+        } else {
+            changes::of_upper(self.shared.mounter.overlay()?, &parts)?
         };
         changes.sort();
         Ok(changes)
@@ -55,9 +55,10 @@ impl Store {
     pub fn snapshot_usage(&self, id: &SnapshotId) -> Result<Usage, DiffError> {
         let parts = self.parts(id)?;
         let fs = files::open_directory(&parts.fs)?;
-        let changed = match self.driver() {
-            Driver::Overlay => None,
-            Driver::Copy => Some(present(&changes::of_copy(&parts)?)),
+        let changed = if parts.is_whole() {
+            Some(present(&changes::of_copy(&parts)?))
+        } else {
+            None
         };
         let mut usage = Usage::default();
         let mut seen = BTreeSet::new();
@@ -98,7 +99,7 @@ impl Store {
         let parts = self.parts(id)?;
         let mut archive = Archive::new(writer, Holes::Written);
         let fs = files::open_directory(&parts.fs)?;
-        if self.driver() == Driver::Overlay && !parts.layers.is_empty() {
+        if !parts.is_whole() {
             tree::walk::<DiffError>(fs.as_fd(), &mut |item| {
                 if item.is_whiteout() {
                     archive.whiteout(item.path)?;

@@ -223,6 +223,9 @@ pub enum SnapshotError {
         #[source]
         source: io::Error,
     },
+    /// It was made by overlay, which is not to be had here any more.
+    #[error("the snapshot needs overlay, which the kernel or the file system no longer has")]
+    NoOverlay,
     /// More layers than this kernel's mount options hold.
     #[error("{layers} layers are more than this kernel can stack")]
     TooManyLayers {

@@ -1,7 +1,7 @@
 //! Snapshots: the writable root file systems of containers, in `snapshots/<id>/`.
 //!
-//! `fs/` is the upper directory of an overlay, or the whole copy; `work/` is overlay's own;
-//! `top` is a symbolic link to the layer below, so that a look into the directory says what the
+//! `fs/` is the upper directory of an overlay, or the whole copy; `work/` is overlay's own, and
+//! tells that this is one; `top` is a symbolic link to the layer below, so that a look into the directory says what the
 //! snapshot stands on. Making one is a few `mkdir`s and a rename and syncs nothing: what a machine
 //! crash loses of it, the engine makes again from its record.
 
@@ -20,7 +20,8 @@ use wharf_sys::mount::{AttributeChange, set_attributes};
 use wharf_types::{ContainerId, Digest, failpoint};
 
 use crate::files::{self, failed};
-use crate::store::names;
+use crate::state::SnapshotRecord;
+use crate::store::{Driver, names};
 use crate::{ImageError, PathError, SnapshotError, Store};
 
 pub(crate) use mounter::Mounter;
@@ -121,6 +122,14 @@ pub(crate) struct Parts {
     pub(crate) layers: Vec<PathBuf>,
     pub(crate) fs: PathBuf,
     pub(crate) work: PathBuf,
+    pub(crate) driver: Driver,
+}
+
+impl Parts {
+    /// Whether `fs` is the whole tree: a copy, or an image without layers.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.driver == Driver::Copy || self.layers.is_empty()
+    }
 }
 
 impl Store {
@@ -156,7 +165,9 @@ impl Store {
         let stack = state
             .stack(top)
             .ok_or_else(|| SnapshotError::MissingLayer(id.clone()))?;
-        state.snapshots.insert(id.clone(), top);
+        let driver = self.driver();
+        let record = SnapshotRecord { top, driver };
+        state.snapshots.insert(id.clone(), record);
         Ok((top, stack))
     }
 
@@ -200,7 +211,9 @@ impl Store {
                 rustix::fs::chmod(&fs, mode).map_err(failed("set mode of", &fs))?;
             }
         }
-        files::make_directory(&directory.join(WORK))?;
+        if self.driver() == Driver::Overlay {
+            files::make_directory(&directory.join(WORK))?;
+        }
         let link = directory.join(TOP);
         let target = match top {
             Some(chain) => format!("../../layers/{}", chain.hex()),
@@ -239,7 +252,7 @@ impl Store {
         failpoint::hit("store.snapshot.discarded");
         let unused = {
             let mut state = self.state();
-            let top = state.snapshots.remove(id).flatten();
+            let top = state.snapshots.remove(id).and_then(|snapshot| snapshot.top);
             // The image may have gone before its last container.
             top.filter(|top| state.layer_use(top).is_none())
         };
@@ -257,15 +270,16 @@ impl Store {
 
     /// Returns the directories of a snapshot.
     pub(crate) fn parts(&self, id: &SnapshotId) -> Result<Parts, SnapshotError> {
-        let stack = {
+        let (stack, driver) = {
             let state = self.state();
-            let top = *state
+            let snapshot = state
                 .snapshots
                 .get(id)
                 .ok_or_else(|| SnapshotError::NotFound(id.clone()))?;
-            state
-                .stack(top)
-                .ok_or_else(|| SnapshotError::MissingLayer(id.clone()))?
+            let stack = state
+                .stack(snapshot.top)
+                .ok_or_else(|| SnapshotError::MissingLayer(id.clone()))?;
+            (stack, snapshot.driver)
         };
         let directory = self.snapshot_path(id);
         Ok(Parts {
@@ -275,6 +289,7 @@ impl Store {
                 .collect(),
             fs: directory.join(FS),
             work: directory.join(WORK),
+            driver,
         })
     }
 }
@@ -307,21 +322,30 @@ fn clone(directory: &Path, readonly: bool) -> Result<OwnedFd, SnapshotError> {
 /// `verify` reports it.
 pub(crate) fn read_all(
     directory: &Path,
-) -> Result<BTreeMap<SnapshotId, Option<Digest>>, PathError> {
+) -> Result<BTreeMap<SnapshotId, SnapshotRecord>, PathError> {
     let mut snapshots = BTreeMap::new();
     for name in names(directory)? {
         let Ok(id) = name.parse::<SnapshotId>() else {
             continue;
         };
-        let Ok(target) = std::fs::read_link(directory.join(&name).join(TOP)) else {
+        let snapshot = directory.join(&name);
+        let Ok(target) = std::fs::read_link(snapshot.join(TOP)) else {
             continue;
         };
-        let hex = target.file_name().and_then(|name| name.to_str());
-        match hex.map(|hex| (hex, Digest::from_hex(hex))) {
-            Some((_, Ok(chain))) => snapshots.insert(id, Some(chain)),
-            Some((NO_LAYER, _)) => snapshots.insert(id, None),
-            _ => None,
+        let top = match target.file_name().and_then(|name| name.to_str()) {
+            Some(NO_LAYER) => None,
+            Some(hex) => match Digest::from_hex(hex) {
+                Ok(chain) => Some(chain),
+                Err(_) => continue,
+            },
+            None => continue,
         };
+        let driver = if snapshot.join(WORK).exists() {
+            Driver::Overlay
+        } else {
+            Driver::Copy
+        };
+        snapshots.insert(id, SnapshotRecord { top, driver });
     }
     Ok(snapshots)
 }

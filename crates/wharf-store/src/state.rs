@@ -12,6 +12,7 @@ use wharf_types::Digest;
 
 use crate::SnapshotId;
 use crate::layer::LayerRecord;
+use crate::store::Driver;
 
 /// What `images/<id hex>.json` holds: enough to know what an image uses without reading blobs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,12 +49,20 @@ impl ImageRecord {
     }
 }
 
+/// What is known of a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SnapshotRecord {
+    /// The layer it stands on; none for an image without layers.
+    pub(crate) top: Option<Digest>,
+    /// The driver that made it.
+    pub(crate) driver: Driver,
+}
+
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) images: BTreeMap<Digest, ImageRecord>,
     pub(crate) layers: HashMap<Digest, LayerRecord>,
-    /// Snapshots and the top layers they stand on; none for an image without layers.
-    pub(crate) snapshots: BTreeMap<SnapshotId, Option<Digest>>,
+    pub(crate) snapshots: BTreeMap<SnapshotId, SnapshotRecord>,
     /// Layers and blobs that are being brought in, and by how many.
     pins: HashMap<Digest, usize>,
 }
@@ -69,7 +78,7 @@ impl State {
     pub(crate) fn new(
         images: BTreeMap<Digest, ImageRecord>,
         layers: HashMap<Digest, LayerRecord>,
-        snapshots: BTreeMap<SnapshotId, Option<Digest>>,
+        snapshots: BTreeMap<SnapshotId, SnapshotRecord>,
     ) -> Self {
         Self {
             images,
@@ -126,8 +135,9 @@ impl State {
             used.chains.extend(image.chains());
             used.blobs.extend(image.blobs(*id));
         }
-        for top in self.snapshots.values() {
-            used.chains.extend(self.stack(*top).unwrap_or_default());
+        for snapshot in self.snapshots.values() {
+            used.chains
+                .extend(self.stack(snapshot.top).unwrap_or_default());
         }
         used
     }

@@ -41,6 +41,9 @@ pub enum DriverChoice {
     Overlay,
     /// Full copies.
     Copy,
+    /// Overlay as it is mounted on kernels before 6.5.
+    #[cfg(test)]
+    OverlayOfOldKernels,
 }
 
 /// The driver that makes the snapshots.

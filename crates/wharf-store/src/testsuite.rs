@@ -17,6 +17,9 @@ macro_rules! laws {
         mod overlay {
             $(#[test] fn $law() { super::$law(crate::DriverChoice::Overlay); })*
         }
+        mod overlay_of_old_kernels {
+            $(#[test] fn $law() { super::$law(crate::DriverChoice::OverlayOfOldKernels); })*
+        }
         mod copy {
             $(#[test] fn $law() { super::$law(crate::DriverChoice::Copy); })*
         }
@@ -555,4 +558,42 @@ fn a_hundred_and_thirty_layers(driver: DriverChoice) {
     let names: Vec<_> = mount.content().into_keys().collect();
     assert_eq!(names, ["file-128", "file-129", "top"].map(PathBuf::from));
     assert_eq!(world.store.diff(&id("s")).expect("diff"), []);
+}
+
+#[test]
+fn a_snapshot_stays_with_its_driver() {
+    let mut case = case(DriverChoice::Overlay);
+    change_everything(&case.mount(&case.snapshot("overlay")).path);
+    case.world = case.world.reopen(DriverChoice::Copy);
+    change_everything(&case.mount(&case.snapshot("copy")).path);
+    for driver in [DriverChoice::Copy, DriverChoice::Overlay] {
+        let overlay = case.mount(&id("overlay"));
+        assert_eq!(case.mount(&id("copy")).content(), overlay.content());
+        drop(overlay);
+        let diff = |name| {
+            let mut changes = case.world.store.diff(&id(name)).expect("diff");
+            // Only overlay tells that a directory was replaced by its like.
+            changes.retain(|change| change.path != Path::new("/bin"));
+            changes
+        };
+        assert_eq!(diff("copy"), diff("overlay"));
+        case.world = case.world.reopen(driver);
+    }
+    case.world.check_clean();
+}
+
+#[test]
+fn long_paths_are_mounted() {
+    let directory = tempfile::tempdir().expect("tempdir");
+    let root = directory.path().join("d".repeat(250)).join("store");
+    let store = crate::Store::open(&root, DriverChoice::Overlay).expect("open");
+    let archive = docker_archive(&three_layers(), &[]);
+    let image = store.load(archive.as_slice(), &mut |_| {}).expect("load")[0].id;
+    store.create_snapshot(&id("s"), &image).expect("create");
+    let mount = Mounted::new(
+        store
+            .mount(&id("s"), MountOptions::default())
+            .expect("mount"),
+    );
+    assert_eq!(read(&mount.path, "var/new"), "n");
 }

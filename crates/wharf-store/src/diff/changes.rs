@@ -17,16 +17,10 @@ use crate::{Change, ChangeKind, DiffError, PathError};
 /// Reads the changes out of an overlay's upper directory.
 pub(super) fn of_upper(overlay: &Overlay, parts: &Parts) -> Result<Vec<Change>, DiffError> {
     let upper = files::open_directory(&parts.fs)?;
-    let image = match parts.layers.as_slice() {
-        [] => None,
-        layers => Some(overlay.view(layers)?),
-    };
+    let image = overlay.view(&parts.layers)?;
     let mut changes = Vec::new();
     tree::walk::<DiffError>(upper.as_fd(), &mut |item| {
-        let below = match &image {
-            Some(image) => image_stat(image.as_fd(), item.path)?,
-            None => None,
-        };
+        let below = image_stat(image.as_fd(), item.path)?;
         let mut add = |kind| changes.push(change(item.path, kind));
         match (item.is_whiteout(), &below) {
             (true, Some(_)) => add(ChangeKind::Deleted),
@@ -39,9 +33,7 @@ pub(super) fn of_upper(overlay: &Overlay, parts: &Parts) -> Result<Vec<Change>, 
             && below.is_some_and(|stat| kind(&stat) == FileType::Directory);
         if both_directories {
             let directory = item.open_directory()?;
-            if tree::is_opaque(directory.as_fd(), item.path)?
-                && let Some(image) = &image
-            {
+            if tree::is_opaque(directory.as_fd(), item.path)? {
                 deleted_below(image.as_fd(), directory.as_fd(), item.path, &mut changes)?;
             }
         }

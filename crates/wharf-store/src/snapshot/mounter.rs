@@ -1,48 +1,53 @@
-//! Which driver there is, and what it does for a snapshot.
+//! Which drivers there are, and what they do for a snapshot.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use super::overlay::{Overlay, Upper};
+use super::overlay::{Api, Overlay, Upper};
 use super::{MountOptions, Parts, clone, copy};
 use crate::store::{Driver, DriverChoice};
 use crate::{OpenError, PathError, SnapshotError};
 
-/// The driver in use.
+/// The drivers: overlay where it works, and the one new snapshots are made by. A snapshot stays
+/// with the driver that made it, so that the choice can change between two openings.
 #[derive(Debug)]
-pub(crate) enum Mounter {
-    Overlay(Overlay),
-    Copy,
+pub(crate) struct Mounter {
+    overlay: Option<Overlay>,
+    driver: Driver,
 }
 
 impl Mounter {
     /// Chooses the driver, by trying overlay in the store's own directory.
     pub(crate) fn new(root: &Path, choice: DriverChoice) -> Result<Self, OpenError> {
-        if choice == DriverChoice::Copy {
-            return Ok(Self::Copy);
-        }
-        match Overlay::probe(root)? {
-            Ok(overlay) => Ok(Self::Overlay(overlay)),
-            Err(_) if choice == DriverChoice::Auto => Ok(Self::Copy),
-            Err(source) => Err(OpenError::NoOverlay {
-                path: root.to_owned(),
-                source,
-            }),
-        }
+        let apis: &[Api] = match choice {
+            #[cfg(test)]
+            DriverChoice::OverlayOfOldKernels => &[Api::Page],
+            _ => &[Api::Layers, Api::Page],
+        };
+        let (overlay, refused) = match Overlay::probe(root, apis)? {
+            Ok(overlay) => (Some(overlay), None),
+            Err(refused) => (None, Some(refused)),
+        };
+        let driver = match (choice, refused) {
+            (DriverChoice::Copy, _) | (DriverChoice::Auto, Some(_)) => Driver::Copy,
+            (_, None) => Driver::Overlay,
+            (_, Some(source)) => {
+                let path = root.to_owned();
+                return Err(OpenError::NoOverlay { path, source });
+            }
+        };
+        Ok(Self { overlay, driver })
     }
 
     pub(crate) fn driver(&self) -> Driver {
-        match self {
-            Self::Overlay(_) => Driver::Overlay,
-            Self::Copy => Driver::Copy,
-        }
+        self.driver
     }
 
     /// Fills the new directory `fs` of a snapshot.
     pub(super) fn fill(&self, layers: &[PathBuf], fs: &Path) -> Result<(), PathError> {
-        match self {
-            Self::Overlay(_) => Ok(()),
-            Self::Copy => copy::fill(layers, fs),
+        match self.driver {
+            Driver::Overlay => Ok(()),
+            Driver::Copy => copy::fill(layers, fs),
         }
     }
 
@@ -51,38 +56,31 @@ impl Mounter {
         parts: &Parts,
         options: MountOptions,
     ) -> Result<OwnedFd, SnapshotError> {
-        match self {
-            Self::Overlay(overlay) if !parts.layers.is_empty() => {
-                let upper = Upper {
-                    fs: &parts.fs,
-                    work: &parts.work,
-                    volatile: options.volatile,
-                };
-                overlay.mount(&parts.layers, Some(&upper), options.readonly)
-            }
-            // An image without layers is its upper directory.
-            _ => clone(&parts.fs, options.readonly),
+        if parts.is_whole() {
+            return clone(&parts.fs, options.readonly);
         }
+        let upper = Upper {
+            fs: &parts.fs,
+            work: &parts.work,
+            volatile: options.volatile,
+        };
+        self.overlay()?
+            .mount(&parts.layers, Some(&upper), options.readonly)
     }
 
     pub(super) fn view(&self, parts: &Parts) -> Result<OwnedFd, SnapshotError> {
-        match self {
-            Self::Overlay(overlay) if !parts.layers.is_empty() => {
-                // As the top one of the lower directories: a second overlay with the same upper
-                // directory would be undefined.
-                let mut layers = vec![parts.fs.clone()];
-                layers.extend_from_slice(&parts.layers);
-                overlay.mount(&layers, None, true)
-            }
-            _ => clone(&parts.fs, true),
+        if parts.is_whole() {
+            return clone(&parts.fs, true);
         }
+        // As the top one of the lower directories: a second overlay with the same upper directory
+        // would be undefined.
+        let mut layers = vec![parts.fs.clone()];
+        layers.extend_from_slice(&parts.layers);
+        self.overlay()?.view(&layers)
     }
 
-    /// Returns the overlay, where that is the driver.
-    pub(crate) fn overlay(&self) -> Option<&Overlay> {
-        match self {
-            Self::Overlay(overlay) => Some(overlay),
-            Self::Copy => None,
-        }
+    /// Returns the overlay, for a snapshot that was made by it.
+    pub(crate) fn overlay(&self) -> Result<&Overlay, SnapshotError> {
+        self.overlay.as_ref().ok_or(SnapshotError::NoOverlay)
     }
 }

@@ -42,8 +42,9 @@ pub(crate) struct Overlay {
     private: PathBuf,
 }
 
+/// The ways to mount one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Api {
+pub(super) enum Api {
     /// `fsopen` with `lowerdir+`.
     Layers,
     /// `mount(2)`.
@@ -59,7 +60,7 @@ pub(super) struct Upper<'a> {
 
 impl Overlay {
     /// Tries a mount in the store's directory; the inner result is the kernel's refusal.
-    pub(super) fn probe(root: &Path) -> Result<Result<Self, io::Error>, PathError> {
+    pub(super) fn probe(root: &Path, apis: &[Api]) -> Result<Result<Self, io::Error>, PathError> {
         let probe = root.join("tmp/probe");
         let directories = ["lower", "fs", "work", "mount"].map(|name| probe.join(name));
         for directory in [&probe].into_iter().chain(&directories) {
@@ -72,7 +73,7 @@ impl Overlay {
             volatile: false,
         };
         let mut tried = Err(io::Error::from(Errno::NODEV));
-        for api in [Api::Layers, Api::Page] {
+        for &api in apis {
             let overlay = Self {
                 api,
                 private: private.clone(),
