@@ -42,6 +42,8 @@ use place::{Place, Root};
 const DEPTH_MAX: usize = 512;
 const OPAQUE: &str = "trusted.overlay.opaque";
 const COPY_BUFFER: usize = 128 << 10;
+/// Bytes of directories' names that are kept for the end.
+const TIMES_MAX: usize = 64 << 20;
 /// NULs in a row that are worth a hole.
 const HOLE: usize = 32 << 10;
 
@@ -162,6 +164,7 @@ pub(crate) fn extract(
         done: Extracted::default(),
         logical: 0,
         times: Vec::new(),
+        times_bytes: 0,
         buffer: vec![0; COPY_BUFFER],
         skipped: false,
     };
@@ -193,6 +196,7 @@ struct Extractor<'a> {
     logical: u64,
     /// Directories get their times at the end: making their entries changes them.
     times: Vec<(Vec<u8>, Time)>,
+    times_bytes: usize,
     buffer: Vec<u8>,
     /// Whether the file being written ends in a hole that its length does not cover yet.
     skipped: bool,
@@ -258,9 +262,8 @@ impl Extractor<'_> {
         }
         let root = self.root.open_directory(b"")?;
         attributes::set(root.as_fd(), entry, &self.root.path_of(b""))?;
-        self.times.push((Vec::new(), entry.mtime));
         self.done.root = true;
-        Ok(())
+        self.remember_time(Vec::new(), entry.mtime)
     }
 
     fn regular<R: Read>(
@@ -352,8 +355,7 @@ impl Extractor<'_> {
             made.map_err(|errno| place.error("create directory", errno.into()))?;
         }
         attributes::set_by_name(place, entry)?;
-        self.times.push((path, entry.mtime));
-        Ok(())
+        self.remember_time(path, entry.mtime)
     }
 
     fn symlink(&mut self, place: &Place, entry: &Entry) -> Result<(), ExtractError> {
@@ -474,7 +476,18 @@ impl Extractor<'_> {
         made.map_err(|errno| place.error(operation, errno.into()).into())
     }
 
+    fn remember_time(&mut self, path: Vec<u8>, time: Time) -> Result<(), ExtractError> {
+        self.times_bytes += path.len();
+        self.times.push((path, time));
+        if self.times_bytes > TIMES_MAX {
+            // Times may come out wrong then; an honest archive does not get here.
+            self.set_directory_times()?;
+        }
+        Ok(())
+    }
+
     fn set_directory_times(&mut self) -> Result<(), ExtractError> {
+        self.times_bytes = 0;
         for (path, time) in std::mem::take(&mut self.times) {
             // A directory that a later entry has replaced is none any more.
             let Ok(directory) = self.root.open_directory(&path) else {

@@ -18,7 +18,7 @@ const BLOBS: &str = "blobs/sha256/";
 /// Largest document (manifest, index, configuration): twice what registries allow.
 pub(super) const DOCUMENT_MAX: u64 = 8 << 20;
 /// Most members of an archive.
-const MEMBERS_MAX: usize = 100_000;
+const MEMBERS_MAX: usize = 20_000;
 /// Links from one member to another, until one is taken for a circle.
 const LINKS_MAX: usize = 8;
 

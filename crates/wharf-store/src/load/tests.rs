@@ -524,6 +524,39 @@ fn attack_a6_a_known_layer_cannot_be_passed_off_as_another() {
 }
 
 #[test]
+fn attack_a5_in_a_layer_nothing_is_made_outside() {
+    let up = archive(&[file("fine", b"x"), file("../../../../sentinel", b"evil")]);
+    let out = archive(&[
+        link("out", "../../../..", Kind::Symlink),
+        file("out/sentinel", b"evil"),
+    ]);
+    let hard = archive(&[link("l", "../../../../sentinel", Kind::HardLink)]);
+    for bytes in [up, out, hard] {
+        let world = world();
+        let sentinel = world.directory.path().join("sentinel");
+        std::fs::write(&sentinel, b"sentinel").expect("write");
+        let image = docker_archive(std::slice::from_ref(&bytes), &[]);
+        let store = &world.store;
+        let loaded = store.load(image.as_slice(), &mut |_| {}).map(drop);
+        let config = ImageConfig::default();
+        let imported = store
+            .import(bytes.as_slice(), config, &mut |_| {})
+            .map(drop);
+        for result in [loaded, imported] {
+            // Through its own link it ends inside, where the link means the root itself.
+            assert!(
+                matches!(&result, Ok(()) | Err(LoadError::Extract(_))),
+                "{result:?}"
+            );
+        }
+        assert_eq!(std::fs::read(&sentinel).expect("read"), b"sentinel");
+        let found = crate::store::names(world.directory.path()).expect("list");
+        assert_eq!(found.len(), 2, "{found:?}");
+        world.check_clean();
+    }
+}
+
+#[test]
 fn attack_g5_odd_digests_are_refused() {
     let bytes = layer("x");
     let hex = Digest::of(&bytes).hex().to_uppercase();

@@ -4,7 +4,7 @@ use super::{NAME_MAX, TarError, Time};
 
 const XATTR: &[u8] = b"SCHILY.xattr.";
 
-/// The records that mean something to us; those of an entry win over the global ones.
+/// The records that mean something to us.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Records {
     pub(super) path: Option<Vec<u8>>,

@@ -15,7 +15,6 @@ pub(crate) struct Reader<R> {
     /// Data of the current entry that has not been read, and the padding behind it.
     remaining: u64,
     padding: u64,
-    global: Records,
     finished: bool,
 }
 
@@ -26,16 +25,17 @@ impl<R: Read> Reader<R> {
             position: 0,
             remaining: 0,
             padding: 0,
-            global: Records::default(),
             finished: false,
         }
     }
 
     /// Returns the next entry; [`None`] at the end of the archive.
     pub(crate) fn next(&mut self) -> Result<Option<Entry>, TarError> {
-        let mut records = self.global.clone();
+        let mut records = Records::default();
         let mut long_name = None;
         let mut long_link = None;
+        // Of all extended headers of one entry together: any number may come.
+        let mut budget = PAX_MAX;
         loop {
             self.skip(self.remaining + self.padding)?;
             (self.remaining, self.padding) = (0, 0);
@@ -44,12 +44,13 @@ impl<R: Read> Reader<R> {
             };
             let size: u64 = header.unsigned(header::SIZE)?;
             match header.type_flag() {
-                b'x' | b'X' => records.read(&self.extension(size, PAX_MAX)?)?,
-                b'g' => {
-                    let bytes = self.extension(size, PAX_MAX)?;
-                    self.global.read(&bytes)?;
-                    records.read(&bytes)?;
+                b'x' | b'X' => {
+                    records.read(&self.extension(size, budget)?)?;
+                    budget -= size;
                 }
+                // Records for all entries that follow are ignored, as dockerd does: no layer
+                // needs them, and what one archive means must be the same everywhere.
+                b'g' => (self.remaining, self.padding) = (size, padding(size)),
                 b'L' => long_name = Some(self.long_name(size)?),
                 b'K' => long_link = Some(self.long_name(size)?),
                 _ => return self.entry(&header, records, long_name, long_link).map(Some),

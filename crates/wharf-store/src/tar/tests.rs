@@ -249,6 +249,33 @@ fn attack_a7_records_of_a_gigabyte_are_refused_unread() {
 }
 
 #[test]
+fn attack_a7_records_of_many_headers_are_refused() {
+    let mut bytes = Vec::new();
+    for number in 0..20 {
+        let record = format!("SCHILY.xattr.user.{number}={}\n", "x".repeat(100_000));
+        let length = record.len() + 7;
+        let record = format!("{length} {record}");
+        assert_eq!(record.len(), length);
+        bytes.extend_from_slice(&header(b'x', b"x", record.len() as u64));
+        bytes.extend_from_slice(record.as_bytes());
+        bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
+    }
+    bytes.extend_from_slice(&header(b'0', b"f", 0));
+    assert!(matches!(refused(&bytes), TarError::TooLong(_)));
+}
+
+#[test]
+fn records_for_all_entries_are_ignored() {
+    let record = b"14 path=other\n";
+    let mut bytes = header(b'g', b"x", record.len() as u64).to_vec();
+    bytes.extend_from_slice(record);
+    bytes.resize(2 * BLOCK, 0);
+    bytes.extend_from_slice(&header(b'0', b"f", 0));
+    let entries = read_all(&bytes).expect("read");
+    assert_eq!(entries[0].0.path, b"f");
+}
+
+#[test]
 fn attack_a7_sizes_beyond_any_file_are_refused() {
     let record = b"29 size=18446744073709551615\n";
     let mut bytes = header(b'x', b"x", record.len() as u64).to_vec();
