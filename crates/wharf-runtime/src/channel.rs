@@ -8,6 +8,7 @@
 //! | from the child | with | the caller |
 //! |---|---|---|
 //! | `Warning` | text | collects it |
+//! | `Timeline` | marks | hands them out |
 //! | `Terminal` | descriptor | hands it out |
 //! | `Listener` | descriptor | passes it to the notify socket |
 //! | `Moved` | pidfd | goes on with that process: the first one joined a user namespace and made it |
@@ -26,6 +27,7 @@ use rustix::net::{
 };
 
 use crate::error::ProcessError;
+use crate::timeline::Mark;
 
 /// Longest message: a failure with a path of 4 KiB in it.
 const MAX_MESSAGE: usize = 16 * 1024;
@@ -34,6 +36,7 @@ const MAX_MESSAGE: usize = 16 * 1024;
 #[derive(Debug)]
 pub(crate) enum Report {
     Warning(String),
+    Timeline(Vec<Mark>),
     Terminal(OwnedFd),
     Listener(OwnedFd),
     Moved(OwnedFd),
@@ -85,6 +88,7 @@ impl CallerEnd {
             (b'M', Some(fd)) => Report::Moved(fd),
             (b'N', _) => Report::Namespaces,
             (b'R', _) => Report::Ready,
+            (b'S', _) => Report::Timeline(serde_json::from_slice(body).map_err(|_| malformed())?),
             (b'F', _) => Report::Failed(serde_json::from_slice(body).map_err(|_| malformed())?),
             _ => return Err(malformed()),
         })
@@ -104,6 +108,10 @@ impl ChildEnd {
     pub(crate) fn warning(&self, text: &str) -> io::Result<()> {
         let text = text.as_bytes();
         self.text(b'W', &text[..text.len().min(MAX_MESSAGE - 1)])
+    }
+
+    pub(crate) fn timeline(&self, marks: &[Mark]) -> io::Result<()> {
+        self.text(b'S', &serde_json::to_vec(marks).map_err(io::Error::other)?)
     }
 
     pub(crate) fn terminal(&self, master: BorrowedFd<'_>) -> io::Result<()> {

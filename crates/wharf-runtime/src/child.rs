@@ -21,6 +21,7 @@ use crate::launch::Stdio;
 use crate::namespaces::{self, Namespaces};
 use crate::process::{ProcessPlan, setup, step};
 use crate::rootfs::{Builder, Console};
+use crate::timeline::Timeline;
 
 /// What the child is made from; a copy of the caller's memory.
 pub(crate) struct Birth<'a> {
@@ -32,6 +33,7 @@ pub(crate) struct Birth<'a> {
     pub(crate) waits: Waits,
     pub(crate) new_keyring: bool,
     pub(crate) pivot: bool,
+    pub(crate) timeline: Timeline,
 }
 
 /// Whether the child waits before it becomes its program.
@@ -87,6 +89,7 @@ impl Birth<'_> {
         caller: &mut ChildEnd,
         opened: &mut Option<Opened>,
     ) -> Result<Infallible, ProcessError> {
+        self.timeline.mark("clone");
         setup("reset signals", wharf_sys::process::reset_signals())?;
         // Nobody in a namespace that is shared with other processes may trace this process or reach
         // its executable while it still is the runtime.
@@ -97,6 +100,7 @@ impl Birth<'_> {
             caller.move_above(self.process.first_free_fd()),
         )?;
         setup("join the cgroup", joiner.join())?;
+        self.timeline.mark("cgroup joined");
         let label = self.process.open_label()?;
         if let Waits::ForReader(fifo) = &mut self.waits {
             setup("open /proc/self/fd", fifo.adopt())?;
@@ -108,10 +112,16 @@ impl Birth<'_> {
         }
         self.join_namespaces()?;
         self.set_identity()?;
+        self.timeline.mark("namespaces joined, names set");
         self.wait_for_hooks(caller)?;
         let console = self.build_root(caller)?;
+        self.timeline.mark("root changed");
         self.take_streams(console)?;
         let program = self.process.settle(caller, !mapped)?;
+        self.timeline.mark("user and capabilities set");
+        if let Some(marks) = self.timeline.take() {
+            setup("report the timeline", caller.timeline(&marks))?;
+        }
         self.pass_gate(caller, label.as_ref(), opened)?;
         self.hook(
             "startContainer",
@@ -219,8 +229,8 @@ impl Birth<'_> {
         setup("wait for the hooks", caller.wait())
     }
 
-    fn build_root(&self, caller: &ChildEnd) -> Result<Option<Console>, ProcessError> {
-        self.builder.build(self.process.cwd())?;
+    fn build_root(&mut self, caller: &ChildEnd) -> Result<Option<Console>, ProcessError> {
+        self.builder.build(self.process.cwd(), &mut self.timeline)?;
         let console = match self.stdio {
             Stdio::Terminal => Some(self.builder.console(caller)?),
             Stdio::Inherit | Stdio::Pipes { .. } => None,
@@ -231,6 +241,7 @@ impl Birth<'_> {
             Status::Creating,
         )?;
         self.builder.seal()?;
+        self.timeline.mark("paths masked");
         self.builder.enter(self.pivot)?;
         rustix::process::umask(Mode::from_raw_mode(0o022));
         Ok(console)

@@ -94,27 +94,12 @@ pub fn exec(exec: Exec<'_>) -> Result<Running, ExecError> {
         Cloned::Child => unreachable!("the child never returns"),
     };
     let mut newborn = Newborn::new(pid, pidfd, caller, warnings);
-    let filter = exec
-        .spec
-        .linux
-        .as_ref()
-        .and_then(|linux| linux.seccomp.as_ref());
+    let linux = exec.spec.linux.as_ref();
+    let filter = linux.and_then(|linux| linux.seccomp.as_ref());
     if let Err(error) = newborn.next(|_, _| Ok(()), filter, &state(exec.spec)) {
         return Err(newborn.abandon(error).into());
     }
-    let Newborn {
-        pid,
-        pidfd,
-        terminal,
-        warnings,
-        ..
-    } = newborn;
-    Ok(Running {
-        pid,
-        pidfd,
-        terminal,
-        warnings,
-    })
+    Ok(newborn.into())
 }
 
 /// What the joining child is made from.

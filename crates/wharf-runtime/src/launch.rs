@@ -20,6 +20,7 @@ use crate::newborn::{self, Newborn, Progress};
 use crate::prepare::{self, Prepared};
 use crate::process::ProcessPlan;
 use crate::rootfs::Builder;
+use crate::timeline::{Mark, Timeline};
 
 /// Everything a container is made from.
 #[derive(Debug)]
@@ -49,6 +50,8 @@ pub struct Launch<'a> {
     /// Whether the root is changed by pivot_root; else by moving the mount and chroot, for a root on a
     /// ramdisk.
     pub pivot: bool,
+    /// Whether the steps are timed.
+    pub timeline: bool,
 }
 
 /// Where the root file system comes from.
@@ -87,6 +90,22 @@ pub enum Gate {
     Fifo(PathBuf),
 }
 
+impl Gate {
+    /// What the child needs to wait here.
+    fn open(self) -> Result<Waits, IoError> {
+        match self {
+            Self::Caller => Ok(Waits::ForCaller),
+            Self::Fifo(path) => match Fifo::open(&path) {
+                Ok(fifo) => Ok(Waits::ForReader(fifo)),
+                Err(source) => Err(IoError {
+                    step: format!("open {}", path.display()),
+                    source,
+                }),
+            },
+        }
+    }
+}
+
 impl<'a> Launch<'a> {
     /// A launch with the usual choices: the bundle's root, the caller's streams.
     #[must_use]
@@ -109,6 +128,7 @@ impl<'a> Launch<'a> {
             gate: Gate::Caller,
             new_keyring: true,
             pivot: true,
+            timeline: false,
         }
     }
 }
@@ -134,6 +154,28 @@ pub struct Running {
     pub terminal: Option<OwnedFd>,
     /// What could not be done exactly as asked.
     pub warnings: Vec<String>,
+    /// The steps up to the program, if they are timed.
+    pub timeline: Vec<Mark>,
+}
+
+impl From<Newborn> for Running {
+    fn from(newborn: Newborn) -> Self {
+        let Newborn {
+            pid,
+            pidfd,
+            terminal,
+            warnings,
+            timeline,
+            ..
+        } = newborn;
+        Self {
+            pid,
+            pidfd,
+            terminal,
+            warnings,
+            timeline,
+        }
+    }
 }
 
 /// A container that runs.
@@ -226,27 +268,15 @@ fn started(mut newborn: Newborn, cgroup: Cgroup, hooks: &Hooks, state: &State) -
             .warnings
             .extend(hooks::run_all(&hooks.poststart, "poststart", &state));
     }
-    let Newborn {
-        pid,
-        pidfd,
-        terminal,
-        warnings,
-        ..
-    } = newborn;
-    Started {
-        running: Running {
-            pid,
-            pidfd,
-            terminal,
-            warnings,
-        },
-        cgroup,
-    }
+    let running = newborn.into();
+    Started { running, cgroup }
 }
 
 /// Makes the child and goes with it until it waits, or runs.
 fn bear(launch: Launch<'_>, wait: bool) -> Result<Created, CreateError> {
     let mut warnings = Vec::new();
+    let mut timeline = Timeline::new(launch.timeline);
+    timeline.mark("begun");
     let spec = launch.spec;
     let process = spec.process.as_ref().ok_or(SpecError::Missing("process"))?;
     let linux = spec.linux.as_ref().ok_or(SpecError::Missing("linux"))?;
@@ -260,19 +290,13 @@ fn bear(launch: Launch<'_>, wait: bool) -> Result<Created, CreateError> {
         launch.preserve_fds,
         &mut warnings,
     )?;
+    timeline.mark("plan");
     let namespaces = Namespaces::open(spec, launch.network)?;
     let prepared = Prepared::open(spec, launch.bundle, launch.root, &namespaces)?;
-    let waits = match launch.gate {
-        _ if !wait => Waits::No,
-        Gate::Caller => Waits::ForCaller,
-        Gate::Fifo(path) => Waits::ForReader(Fifo::open(&path).map_err(|source| {
-            CreateError::Io(IoError {
-                step: format!("open {}", path.display()),
-                source,
-            })
-        })?),
-    };
+    timeline.mark("sources opened");
+    let waits = if wait { launch.gate.open()? } else { Waits::No };
     let cgroup = make_cgroup(launch.id, linux, launch.hierarchies, &mut warnings)?;
+    timeline.mark("cgroup made");
     let hooks = spec.hooks.clone().unwrap_or_default();
     let state = state(launch.id, spec, launch.bundle);
     let born = clone(Clone {
@@ -292,6 +316,7 @@ fn bear(launch: Launch<'_>, wait: bool) -> Result<Created, CreateError> {
             waits,
             new_keyring: launch.new_keyring,
             pivot: launch.pivot,
+            timeline,
         },
         hooks: &hooks,
         warnings,

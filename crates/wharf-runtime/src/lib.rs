@@ -41,8 +41,10 @@ mod process;
 mod reap;
 mod rlimits;
 mod rootfs;
+mod timeline;
 
 pub use error::{CreateError, ExecError, IoError, ProcessError, SpecError, StartError};
 pub use exec::{Exec, exec};
 pub use gate::open_gate;
 pub use launch::{Created, Gate, Launch, RootSource, Running, Started, Stdio, create, run};
+pub use timeline::Mark;

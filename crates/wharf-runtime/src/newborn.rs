@@ -12,6 +12,7 @@ use crate::error::ProcessError;
 use crate::listener;
 use crate::reap;
 use crate::rlimits::Limit;
+use crate::timeline::Mark;
 
 /// A child on its way to its program.
 #[derive(Debug)]
@@ -20,6 +21,7 @@ pub(crate) struct Newborn {
     pub(crate) pidfd: OwnedFd,
     pub(crate) terminal: Option<OwnedFd>,
     pub(crate) warnings: Vec<String>,
+    pub(crate) timeline: Vec<Mark>,
     connection: CallerEnd,
 }
 
@@ -46,6 +48,7 @@ impl Newborn {
             pidfd,
             terminal: None,
             warnings,
+            timeline: Vec::new(),
             connection,
         }
     }
@@ -64,6 +67,7 @@ impl Newborn {
                 self.connection.receive(),
             )? {
                 Report::Warning(text) => self.warnings.push(text),
+                Report::Timeline(marks) => self.timeline = marks,
                 Report::Terminal(master) => self.terminal = Some(master),
                 Report::Listener(fd) => {
                     let state = State {

@@ -84,15 +84,6 @@ impl ProcessPlan {
             }
             .into());
         }
-        let seccomp = match (
-            seccomp,
-            spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref()),
-        ) {
-            (None, Some(document)) => {
-                Some(wharf_seccomp::compile(document, Arch::native()).map_err(PlanError::Seccomp)?)
-            }
-            (given, _) => given,
-        };
         let variable = |name: &str| {
             let value =
                 |entry: &String| Some(entry.strip_prefix(name)?.strip_prefix('=')?.to_owned());
@@ -130,7 +121,7 @@ impl ProcessPlan {
                 .transpose()?,
             personality: attributes::personality(spec)?,
             label: labels::Label::of(process)?,
-            seccomp,
+            seccomp: filter(seccomp, spec)?,
             preserve_fds,
         })
     }
@@ -360,6 +351,17 @@ impl ProcessPlan {
         home.extend(lookup::home(self.uid.as_raw()));
         // A home directory out of /etc/passwd has no NUL: the file is cut at NULs too.
         self.env.extend(CString::new(home));
+    }
+}
+
+/// The compiled filter: the one given, or the configuration's.
+fn filter(given: Option<Program>, spec: &Spec) -> Result<Option<Program>, PlanError> {
+    let configured = spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
+    match (given, configured) {
+        (None, Some(document)) => wharf_seccomp::compile(document, Arch::native())
+            .map(Some)
+            .map_err(PlanError::Seccomp),
+        (given, _) => Ok(given),
     }
 }
 

@@ -26,6 +26,7 @@ use crate::error::ProcessError;
 use crate::namespaces::Namespaces;
 use crate::prepare::{Prepared, PreparedMount};
 use crate::process::{setup, step};
+use crate::timeline::Timeline;
 
 mod cgroups;
 mod console;
@@ -49,7 +50,7 @@ pub(crate) struct Builder<'a> {
 
 impl Builder<'_> {
     /// Attaches the root, and mounts and makes everything in it.
-    pub(crate) fn build(&self, cwd: &Path) -> Result<(), ProcessError> {
+    pub(crate) fn build(&self, cwd: &Path, timeline: &mut Timeline) -> Result<(), ProcessError> {
         // Nothing mounted in here may reach the host, whatever the host's mounts share; the host's
         // later mounts may come in, so that an unmount there is not held up by this copy.
         let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
@@ -57,6 +58,8 @@ impl Builder<'_> {
         let root = self.root();
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
         rustix::mount::move_mount(root, "", CWD, "/", flags).map_err(step("attach the root"))?;
+
+        timeline.mark("root attached");
 
         let mut read_only_later = None;
         for mount in &self.prepared.mounts {
@@ -71,9 +74,11 @@ impl Builder<'_> {
                 read_only_later = attached;
             }
         }
+        timeline.mark("mounts made");
         if self.makes_devices() {
             self.devices()?;
         }
+        timeline.mark("devices made");
         if let Some(dev) = read_only_later {
             self.read_only(dev.as_fd(), "make /dev read-only")?;
         }

@@ -15,6 +15,14 @@ use wharf_sys::signal::SignalFd;
 
 use super::{Failure, Outcome};
 
+/// Somebody has to hold the other end of a terminal.
+pub(super) const NO_CONSOLE_SOCKET: &str =
+    "cannot allocate tty if the runtime will detach without setting console socket";
+
+/// There is nothing to send.
+pub(super) const USELESS_CONSOLE_SOCKET: &str =
+    "cannot use console socket if the runtime will not detach or allocate tty";
+
 /// Added to a signal's number for the exit code.
 const SIGNALLED: i32 = 128;
 

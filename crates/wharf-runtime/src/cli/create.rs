@@ -19,12 +19,10 @@ pub(super) fn create(root: &Path, args: Create, log: &Log) -> Outcome {
     let bundle = Bundle::open(args.bundle.as_deref())?;
     let terminal = bundle.wants_terminal();
     if terminal && args.console_socket.is_none() {
-        return Err(
-            "cannot allocate tty if runc will detach without setting console socket".into(),
-        );
+        return Err(console::NO_CONSOLE_SOCKET.into());
     }
     if !terminal && args.console_socket.is_some() {
-        return Err("cannot use console socket if runc will not detach or allocate tty".into());
+        return Err(console::USELESS_CONSOLE_SOCKET.into());
     }
     let draft = Draft::new(root, &args.id)?;
     let gate = Gate::Fifo(draft.make_fifo()?);
@@ -46,12 +44,10 @@ pub(super) fn run(root: &Path, args: Run, log: &Log) -> Outcome {
     let bundle = Bundle::open(args.bundle.as_deref())?;
     let terminal = bundle.wants_terminal();
     if detach && terminal && args.console_socket.is_none() {
-        return Err(
-            "cannot allocate tty if runc will detach without setting console socket".into(),
-        );
+        return Err(console::NO_CONSOLE_SOCKET.into());
     }
     if args.console_socket.is_some() && (!detach || !terminal) {
-        return Err("cannot use console socket if runc will not detach or allocate tty".into());
+        return Err(console::USELESS_CONSOLE_SOCKET.into());
     }
     let draft = Draft::new(root, &args.id)?;
     let signals = (!detach).then(console::Signals::block).transpose()?;

@@ -239,7 +239,7 @@ fn configurations_that_make_no_sense_are_refused() {
             json!({ "closID": "x" }),
             "intelRdt is not supported",
         ),
-        ("/process/apparmorProfile", json!("p"), "without AppArmor"),
+        ("/process/apparmorProfile", json!("p"), "AppArmor"),
         ("/hostname", json!("x".repeat(65)), "sethostname"),
         ("/root/path", json!("nowhere"), "open the root"),
     ] {
