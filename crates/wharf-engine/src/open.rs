@@ -10,6 +10,7 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use rustix::fs::FlockOperation;
@@ -35,6 +36,8 @@ use crate::security::Filters;
 const IDLE_SHIMS: usize = 3;
 /// Isolated network namespaces kept.
 const ISOLATED: usize = 2;
+/// How long a shutdown deletes what has been removed.
+const TRASH_TIME: Duration = Duration::from_secs(5);
 /// Setting: the address of the bridge.
 const BRIDGE_ADDRESS: &str = "bridge.address";
 /// Setting: id of this installation.
@@ -148,12 +151,7 @@ impl Inner {
                     _ = closing.wait_for(|closing| *closing) => return,
                 }
                 let (store, trash) = (store.clone(), trash.clone());
-                let emptied = tokio::task::spawn_blocking(move || {
-                    if let Err(error) = store.empty_trash() {
-                        tracing::warn!(%error, "something removed could not be deleted");
-                    }
-                    crate::remove::empty(&trash);
-                });
+                let emptied = tokio::task::spawn_blocking(move || empty_trash(&store, &trash));
                 if let Err(error) = emptied.await {
                     tracing::error!(%error, "the trash is not emptied");
                 }
@@ -167,6 +165,12 @@ impl Inner {
         // What is being started is waited for: its record says so.
         for container in self.registry.all() {
             self.settled(&container).await;
+        }
+        // What was removed a moment ago; much of it is left to the next engine.
+        let (store, trash) = (self.store.clone(), self.places.trash());
+        let emptied = tokio::task::spawn_blocking(move || empty_trash(&store, &trash));
+        if tokio::time::timeout(TRASH_TIME, emptied).await.is_err() {
+            tracing::info!("the next engine deletes the rest of what was removed");
         }
         let inner = Arc::clone(self);
         let closed = tokio::task::spawn_blocking(move || inner.close_parts()).await;
@@ -190,6 +194,13 @@ impl Inner {
             .unwrap_or_else(PoisonError::into_inner)
             .clear();
     }
+}
+
+fn empty_trash(store: &Store, trash: &Path) {
+    if let Err(error) = store.empty_trash() {
+        tracing::warn!(%error, "something removed could not be deleted");
+    }
+    crate::remove::empty(trash);
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, OpenError> {

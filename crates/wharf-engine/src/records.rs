@@ -14,7 +14,9 @@
 //! Reading happens once, when the engine opens; afterwards memory is what counts.
 
 use std::path::Path;
-use std::sync::mpsc;
+use std::pin::Pin;
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread::JoinHandle;
 
 use rusqlite::{Connection, Transaction, params};
@@ -110,9 +112,18 @@ impl Commit {
         self.0.await.unwrap_or_else(|_| Err(closed()))
     }
 
-    /// Waits, outside of the runtime's threads.
+    /// Waits without a runtime. Also right where an engine opens on a runtime's own thread: the
+    /// records' thread needs no runtime to get on.
     pub(crate) fn wait(self) -> Result<(), CommitError> {
-        self.0.blocking_recv().unwrap_or_else(|_| Err(closed()))
+        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        let mut context = Context::from_waker(&waker);
+        let mut receiver = self.0;
+        loop {
+            match Pin::new(&mut receiver).poll(&mut context) {
+                Poll::Ready(result) => return result.unwrap_or_else(|_| Err(closed())),
+                Poll::Pending => std::thread::park(),
+            }
+        }
     }
 
     /// Goes on without waiting; a failure is logged.
@@ -122,6 +133,15 @@ impl Commit {
                 tracing::error!(%error, "a change is not on record");
             }
         });
+    }
+}
+
+/// Wakes the thread that waits for a commit.
+struct Unpark(std::thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }
 

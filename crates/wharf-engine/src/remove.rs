@@ -70,8 +70,13 @@ impl Inner {
         volumes: bool,
         durability: Durability,
     ) -> Result<(), Error> {
-        match container.transition(&self.records, Durability::Engine, Event::Remove, |_| {}) {
-            Ok(commit) => commit.in_background(),
+        let begun = container.transition(&self.records, Durability::Engine, Event::Remove, |_| {});
+        match begun {
+            // Before anything is taken away: a half of a container would be worse than a whole one.
+            Ok(commit) => commit
+                .done()
+                .await
+                .map_err(|error| Error::internal("cannot remove the container", error))?,
             // With --rm a container is removed when it ends; whoever asks for it meanwhile gets
             // what they want.
             Err(Denied::Removing) if container.definition.host.auto_remove => {
