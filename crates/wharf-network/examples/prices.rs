@@ -58,6 +58,12 @@ fn with_others(count: usize) -> Result<()> {
             dry.release(sandbox.address);
         },
     )?;
+    measure(
+        "made at once and answered by the host",
+        APART,
+        || dry.take().map_err(anyhow::Error::from).and_then(heard),
+        |address| dry.release(address),
+    )?;
     drop(dry);
 
     let existing = Existing {
@@ -128,6 +134,25 @@ fn publishing(network: &BridgeNetwork) -> Result<()> {
     Ok(())
 }
 
+/// From the sandbox to the host and back: a port where nobody listens answers too.
+fn heard(sandbox: Sandbox) -> Result<Ipv4Addr> {
+    let refused = std::thread::scope(|scope| {
+        let thread = scope.spawn(|| -> Result<std::io::ErrorKind> {
+            move_into_link_name_space(sandbox.netns.as_fd(), Some(LinkNameSpaceType::Network))?;
+            let nobody = SocketAddr::from((sandbox.gateway, 9));
+            let answer = TcpStream::connect_timeout(&nobody, Duration::from_secs(5));
+            Ok(answer.err().context("somebody listens")?.kind())
+        });
+        thread
+            .join()
+            .map_err(|_| anyhow!("the client's thread panicked"))?
+    })?;
+    match refused {
+        std::io::ErrorKind::ConnectionRefused => Ok(sandbox.address),
+        other => Err(anyhow!("the host answered with {other}")),
+    }
+}
+
 /// From the host to a server in the sandbox and back.
 fn answer(sandbox: &Sandbox) -> Result<()> {
     let listener = std::thread::scope(|scope| {
@@ -152,7 +177,7 @@ fn answer(sandbox: &Sandbox) -> Result<()> {
     measure("a TCP connection to a container", Duration::ZERO, ask, drop)
 }
 
-fn measure<T, E: std::error::Error + Send + Sync + 'static>(
+fn measure<T, E: Into<anyhow::Error>>(
     what: &str,
     apart: Duration,
     mut operation: impl FnMut() -> Result<T, E>,
@@ -161,7 +186,7 @@ fn measure<T, E: std::error::Error + Send + Sync + 'static>(
     let mut times = Vec::with_capacity(RUNS);
     for _ in 0..RUNS {
         let start = Instant::now();
-        let done = operation()?;
+        let done = operation().map_err(Into::into)?;
         times.push(start.elapsed().as_micros());
         undo(done);
         std::thread::sleep(apart);

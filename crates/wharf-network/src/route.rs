@@ -25,9 +25,11 @@ const LINK_NAME: u16 = 3;
 const LINK_MTU: u16 = 4;
 const LINK_PEER: u16 = 5;
 const LINK_MASTER: u16 = 10;
+const LINK_STATE: u16 = 16;
 const LINK_INFO: u16 = 18;
 const LINK_FAMILIES: u16 = 26;
 const LINK_NETNS: u16 = 28;
+const LINK_WANTED: u16 = 29;
 const FAMILY_IPV6: u16 = 10;
 const IPV6_ADDRESS_MODE: u16 = 8;
 const NO_ADDRESS: u8 = 1;
@@ -52,6 +54,8 @@ const ROUTE_UNICAST: u8 = 1;
 
 const FAMILY_IPV4: u8 = 2;
 const UP: u32 = 1;
+const STATE_UP: u8 = 6;
+const NO_STATISTICS: u32 = 1 << 3;
 
 /// The loopback interface's index in every namespace.
 pub(crate) const LOOPBACK: u32 = 1;
@@ -61,7 +65,8 @@ pub(crate) const LOOPBACK: u32 = 1;
 pub(crate) struct Link {
     pub(crate) index: u32,
     pub(crate) mtu: u32,
-    pub(crate) up: bool,
+    /// Packets get through: it is up, it has a carrier, and the kernel has taken note of that.
+    pub(crate) operational: bool,
     pub(crate) master: Option<u32>,
     /// The other end of a veth pair: its index in its own namespace.
     pub(crate) peer: Option<u32>,
@@ -97,13 +102,16 @@ fn link_header(index: u32, flags: u32) -> [u8; 16] {
 /// The link of this name, if there is one.
 pub(crate) fn link_by_name(socket: &mut Socket, name: &str) -> Result<Option<Link>, Refusal> {
     let mut request = Message::new(GET_LINK, 0, &link_header(0, 0));
-    request.string(LINK_NAME, name);
+    request
+        .string(LINK_NAME, name)
+        .u32(LINK_WANTED, NO_STATISTICS);
     Ok(socket.get(&request, read_link)?.flatten())
 }
 
 /// The link with this index, if there is one.
 pub(crate) fn link_by_index(socket: &mut Socket, index: u32) -> Result<Option<Link>, Refusal> {
-    let request = Message::new(GET_LINK, 0, &link_header(index, 0));
+    let mut request = Message::new(GET_LINK, 0, &link_header(index, 0));
+    request.u32(LINK_WANTED, NO_STATISTICS);
     Ok(socket.get(&request, read_link)?.flatten())
 }
 
@@ -115,7 +123,7 @@ fn read_link(answer: Answer<'_>) -> Option<Link> {
     Some(Link {
         index: u32_at(body, 4)?,
         mtu: number(LINK_MTU)?,
-        up: u32_at(body, 8)? & UP != 0,
+        operational: attribute(attributes, LINK_STATE) == Some(&[STATE_UP]),
         master: number(LINK_MASTER),
         peer: number(LINK_PEER),
         kind: info.map(text).unwrap_or_default().to_owned(),

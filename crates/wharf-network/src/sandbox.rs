@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
 use rustix::io::Errno;
@@ -21,6 +22,11 @@ pub(crate) const INSIDE: &str = "eth0";
 
 /// How many random interface names are tried.
 const NAME_ATTEMPTS: usize = 8;
+
+/// How long the kernel may take to notice a carrier (up to a second for the bridge's first), and
+/// how often it is asked.
+const CARRIER_PATIENCE: Duration = Duration::from_millis(1500);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
 
 /// A ready network namespace on the bridge: loopback and `eth0` are up, address and default route
 /// are set, `eth0` has no IPv6, `net.ipv4.ip_unprivileged_port_start` is 0 and
@@ -177,6 +183,7 @@ impl Workshop {
             route::add_default_route(gateway),
         ];
         made.socket.request(&set_up).map_err(SandboxError::SetUp)?;
+        self.wait_for_carrier(plan, &host_interface)?;
         let netns = made.netns;
         Ok(Sandbox {
             netns,
@@ -187,6 +194,27 @@ impl Workshop {
             host_interface,
             interface: INSIDE,
         })
+    }
+
+    /// Sees that packets get through to the host.
+    ///
+    /// The kernel notices a new carrier a little later, on a thread of its own; until then the port
+    /// drops what it is given, and a first ARP request lost that way costs the container a second.
+    /// The same goes for the bridge and its first port. Since Linux 6.8 asking for a link's state
+    /// makes the kernel notice at once; before that it is a question of time.
+    fn wait_for_carrier(&mut self, plan: &Plan, port: &str) -> Result<(), SandboxError> {
+        let bridge = plan.bridge.load(Ordering::Relaxed);
+        let start = Instant::now();
+        loop {
+            let port = route::link_by_name(&mut self.host, port).map_err(SandboxError::Attach)?;
+            let bridge =
+                route::link_by_index(&mut self.host, bridge).map_err(SandboxError::Attach)?;
+            let through = [port, bridge].iter().flatten().all(|link| link.operational);
+            if through || start.elapsed() > CARRIER_PATIENCE {
+                return Ok(());
+            }
+            std::thread::sleep(BETWEEN_LOOKS);
+        }
     }
 
     /// Makes the veth pair between bridge and namespace; returns the name of the host's end.

@@ -8,8 +8,8 @@ use serde_json::json;
 use wharf_network::{BridgeConfig, BridgeNetwork, Existing, IsolatedPool, SandboxError};
 
 use crate::lab::{
-    PATIENCE, SILENCE, ask, attempt, host, inside, json, network, ports_of_the_bridge, run, serve,
-    until,
+    PATIENCE, SILENCE, ask, attempt, host, inside, json, network, own_netns, ports_of_the_bridge,
+    run, serve, until,
 };
 
 #[test]
@@ -258,5 +258,39 @@ fn running_container_is_attached_again_to_a_bridge_that_was_deleted() {
             "still here 172.17.0.1"
         );
         second.adopt(container.netns.as_fd()).unwrap();
+    });
+}
+
+/// A first packet lost on the way would be sent again after a second.
+#[test]
+fn sandbox_made_at_once_is_heard_at_once() {
+    host(|| {
+        let config = BridgeConfig {
+            pool: 0,
+            ..BridgeConfig::default()
+        };
+        let network = BridgeNetwork::open(config, Existing::default()).unwrap();
+        let gateway = network.address().addr().to_string();
+        serve(own_netns(), 80, "host");
+        for _ in 0..30 {
+            let sandbox = network.take().unwrap();
+            let start = std::time::Instant::now();
+            let answer = inside(&sandbox.netns, || ask(&gateway, 80, PATIENCE));
+            assert_eq!(answer.unwrap(), format!("host {}", sandbox.address));
+            assert!(start.elapsed().as_millis() < 1000, "{:?}", start.elapsed());
+        }
+    });
+}
+
+#[test]
+fn attack_n7_container_gets_no_ipv6_address() {
+    host(|| {
+        let network = network();
+        let sandbox = network.take().unwrap();
+        inside(&sandbox.netns, || {
+            run("ip link set eth0 down");
+            run("ip link set eth0 up");
+            assert_eq!(run("ip -6 addr show eth0"), "");
+        });
     });
 }
