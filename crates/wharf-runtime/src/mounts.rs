@@ -69,6 +69,12 @@ impl Attributes {
         self == Self::NONE
     }
 
+    /// Adds other changes, which win.
+    fn merge(&mut self, other: Self) {
+        self.set = (self.set - other.clear) | other.set;
+        self.clear = (self.clear - other.set) | other.clear;
+    }
+
     /// Adds a change; a later one wins over an earlier one.
     fn change(&mut self, change: Change) {
         match change {
@@ -155,6 +161,11 @@ impl MountPlan {
         }
         plan.id_map = id_map_of(mount, spec.linux.as_ref(), id_map)?;
         plan.kind = kind(mount, bind, data, spec, bundle)?;
+        if !matches!(plan.kind, MountKind::Bind { .. }) {
+            // Nothing is below a new mount.
+            let below = std::mem::replace(&mut plan.recursive, Attributes::NONE);
+            plan.attributes.merge(below);
+        }
         plan.check(mount)?;
         Ok(plan)
     }
@@ -188,6 +199,15 @@ impl MountPlan {
         let is_tmpfs = mount.kind.as_deref() == Some("tmpfs");
         if self.copy_up && !is_tmpfs {
             return Err(invalid("tmpcopyup", "only a tmpfs can be filled"));
+        }
+        let mut propagation = self.propagation.iter();
+        if self.kind == MountKind::Cgroup
+            && propagation.any(|(propagation, _)| *propagation != Propagation::PRIVATE)
+        {
+            return Err(invalid(
+                "propagation",
+                "cgroup hierarchies are mounted private",
+            ));
         }
         if self.id_map.is_some() && !matches!(self.kind, MountKind::Bind { .. }) {
             return Err(invalid("idmap", "only a bind mount can be id-mapped here"));
@@ -474,6 +494,16 @@ mod tests {
             plan.expect("a plan").kind,
             MountKind::FileSystem { kind, source, data }
         );
+    }
+
+    #[test]
+    fn options_for_what_is_below_are_the_mount_s_own_where_nothing_is() {
+        let plan = parse(&mount("tmpfs", "x", &["rw", "rro", "rnosuid"])).expect("a plan");
+        assert_eq!(
+            plan.attributes.set,
+            Attr::MOUNT_ATTR_RDONLY | Attr::MOUNT_ATTR_NOSUID
+        );
+        assert!(plan.recursive.is_empty());
     }
 
     #[test]

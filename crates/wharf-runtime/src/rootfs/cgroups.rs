@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode};
-use rustix::mount::{MountAttrFlags, OpenTreeFlags};
+use rustix::mount::{MountAttrFlags, MountPropagationFlags, OpenTreeFlags};
 use wharf_cgroup::Hierarchies;
 use wharf_oci::runtime::NamespaceKind;
 use wharf_sys::mount::{AttributeChange, set_attributes};
@@ -96,6 +96,7 @@ impl Builder<'_> {
             .map_err(step("open the container's cgroup"))?;
         let change = AttributeChange {
             set: plan.attributes.set,
+            propagation: Some(MountPropagationFlags::PRIVATE),
             ..AttributeChange::default()
         };
         setup(

@@ -284,6 +284,17 @@ fn receive(listener: &UnixListener) -> OwnedFd {
         .unwrap()
 }
 
+/// Reads from a terminal until a text has come.
+fn read_until(terminal: &OwnedFd, end: &str) -> String {
+    let mut text = String::new();
+    while !text.contains(end) {
+        let mut bytes = [0; 256];
+        let length = rustix::io::read(terminal, &mut bytes).unwrap();
+        text.push_str(std::str::from_utf8(&bytes[..length]).unwrap());
+    }
+    text
+}
+
 #[test]
 fn terminals_are_handed_to_the_console_socket() {
     let mut bundle = Bundle::new("tty; stty size; stat -c %F /dev/console; exec sleep 1000");
@@ -305,12 +316,7 @@ fn terminals_are_handed_to_the_console_socket() {
     assert_eq!(bundle.in_background(&options), 0, "{}", bundle.output());
     let terminal = receive(&listener);
     bundle.runtime(&["start", &bundle.id]).succeeded();
-    let mut text = String::new();
-    while !text.contains("file") {
-        let mut bytes = [0; 256];
-        let length = rustix::io::read(&terminal, &mut bytes).unwrap();
-        text.push_str(std::str::from_utf8(&bytes[..length]).unwrap());
-    }
+    let text = read_until(&terminal, "file");
     assert_eq!(
         text.trim_end(),
         "/dev/pts/0\r\n31 97\r\ncharacter special file"
@@ -326,9 +332,7 @@ fn terminals_are_handed_to_the_console_socket() {
     ];
     assert_eq!(bundle.in_background(&options), 0, "{}", bundle.output());
     let terminal = receive(&listener);
-    let mut bytes = [0; 64];
-    let length = rustix::io::read(&terminal, &mut bytes).unwrap();
-    assert_eq!(&bytes[..length], b"/dev/pts/1\r\n");
+    assert_eq!(read_until(&terminal, "\n"), "/dev/pts/1\r\n");
 }
 
 #[test]
