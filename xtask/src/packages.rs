@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::run;
 
 /// Debian packages, each with the reason it is needed.
-const DEBIAN: [(&str, &str); 14] = [
+const DEBIAN: [(&str, &str); 16] = [
     ("busybox-static", "the smallest real root file system"),
     (
         "mmdebstrap",
