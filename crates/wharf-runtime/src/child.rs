@@ -91,10 +91,6 @@ impl Birth<'_> {
     ) -> Result<Infallible, ProcessError> {
         self.timeline.mark("clone");
         setup("reset signals", wharf_sys::process::reset_signals())?;
-        // Nobody in a namespace that is shared with other processes may trace this process or reach
-        // its executable while it still is the runtime.
-        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
-            .map_err(step("become undumpable"))?;
         setup(
             "get out of the way",
             caller.move_above(self.process.first_free_fd()),

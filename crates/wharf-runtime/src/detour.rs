@@ -4,11 +4,16 @@
 //! A process cannot change its process id namespace, and the offsets of a time namespace are fixed
 //! by the first process in it. In a user namespace the child has no right to join what belongs to
 //! the host, so there it is born into everything that it joins.
+//!
+//! From its first instant the child can be seen by whoever shares its process id namespace. It
+//! inherits from the caller whether it can be looked into, so the caller is undumpable meanwhile.
 
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{DumpableBehavior, dumpable_behavior, set_dumpable_behavior};
 use rustix::thread::{ThreadNameSpaceType, move_into_link_name_space};
 use wharf_oci::runtime::{Linux, NamespaceKind};
 
@@ -18,13 +23,16 @@ use crate::namespaces::{self, Namespaces};
 /// The way back; to be taken before anything else is cloned.
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Detour(Vec<(NamespaceKind, OwnedFd)>);
+pub(crate) struct Detour {
+    namespaces: Vec<(NamespaceKind, OwnedFd)>,
+    was_dumpable: bool,
+}
 
 impl Detour {
     /// Turns towards the process id namespace that a container joins and the new time namespace it
     /// gets.
     pub(crate) fn take(linux: &Linux, namespaces: &Namespaces) -> Result<Self, IoError> {
-        let mut way_back = Self(Vec::new());
+        let mut way_back = Self::begin()?;
         match way_back.go(linux, namespaces) {
             Ok(()) => Ok(way_back),
             Err(error) => {
@@ -32,6 +40,20 @@ impl Detour {
                 Err(error)
             }
         }
+    }
+
+    fn begin() -> Result<Self, IoError> {
+        let undumpable = |errno: Errno| io("become undumpable", errno.into());
+        let before = dumpable_behavior().map_err(undumpable)?;
+        // Otherwise only root of the host can look into it, and prctl(2) could not set that again.
+        let was_dumpable = before == DumpableBehavior::Dumpable;
+        if was_dumpable {
+            set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(undumpable)?;
+        }
+        Ok(Self {
+            namespaces: Vec::new(),
+            was_dumpable,
+        })
     }
 
     fn go(&mut self, linux: &Linux, namespaces: &Namespaces) -> Result<(), IoError> {
@@ -50,20 +72,30 @@ impl Detour {
 
     /// Turns towards the process id namespace of a running process, if it `joins` that.
     pub(crate) fn to_process(pidfd: BorrowedFd<'_>, joins: bool) -> Result<Self, IoError> {
-        let mut way_back = Self(Vec::new());
+        let mut way_back = Self::begin()?;
         if !joins {
             return Ok(way_back);
         }
-        way_back.remember(NamespaceKind::Pid)?;
-        rustix::thread::move_into_thread_name_spaces(pidfd, ThreadNameSpaceType::PROCESS_ID)
-            .map_err(|errno| io("join the container's pid namespace", errno.into()))?;
+        let joined = way_back.remember(NamespaceKind::Pid).and_then(|()| {
+            let kind = ThreadNameSpaceType::PROCESS_ID;
+            rustix::thread::move_into_thread_name_spaces(pidfd, kind)
+                .map_err(|errno| io("join the container's pid namespace", errno.into()))
+        });
+        if let Err(error) = joined {
+            way_back.back()?;
+            return Err(error);
+        }
         Ok(way_back)
     }
 
     /// Goes back.
     pub(crate) fn back(&mut self) -> Result<(), IoError> {
-        for (kind, own) in self.0.drain(..) {
+        for (kind, own) in self.namespaces.drain(..) {
             join(own.as_fd(), kind)?;
+        }
+        if self.was_dumpable {
+            set_dumpable_behavior(DumpableBehavior::Dumpable)
+                .map_err(|errno| io("become dumpable again", errno.into()))?;
         }
         Ok(())
     }
@@ -72,7 +104,7 @@ impl Detour {
         let path = format!("/proc/self/ns/{}", namespaces::file(kind));
         let own = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|errno| io(&format!("open {path}"), errno.into()))?;
-        self.0.push((kind, own));
+        self.namespaces.push((kind, own));
         Ok(())
     }
 }

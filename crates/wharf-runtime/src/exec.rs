@@ -3,7 +3,7 @@
 //! The caller turns its children's process id namespace to the container's, clones, and turns back, so
 //! that the joining process is its own child without a process in between. Limits, the score of the
 //! out-of-memory killer and the cgroup are set while the child is still the host's, with its rights;
-//! then it joins all other namespaces by one setns(2) on the first process's descriptor. From before that until
+//! then it joins all other namespaces by one setns(2) on the first process's descriptor. From its birth until
 //! `execve` it is undumpable, so that nobody in the container can look into it.
 
 use std::convert::Infallible;
@@ -127,7 +127,6 @@ impl Joining<'_> {
 
     fn join(mut self, joiner: &Joiner, caller: &mut ChildEnd) -> Result<Infallible, ProcessError> {
         setup("reset signals", wharf_sys::process::reset_signals())?;
-        undumpable()?;
         setup(
             "get out of the way",
             caller.move_above(self.plan.first_free_fd()),
