@@ -337,3 +337,6 @@ fn full(bytes: Bytes) -> Body {
         .map_err(|never| match never {})
         .boxed_unsync()
 }
+
+#[cfg(test)]
+mod tests;

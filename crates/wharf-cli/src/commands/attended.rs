@@ -6,7 +6,8 @@ use rustix::process::Signal;
 use wharf_wire::ResizeQuery;
 use wharf_wire::query::{QueryWriter, encode};
 
-use crate::client::{Client, ClientError};
+use super::run::outcome;
+use crate::client::{Client, ClientError, Reply};
 use crate::failure::{Failure, chain};
 use crate::streams::session::{End, Session};
 use crate::streams::signals::{self, Resizes, Signals};
@@ -46,6 +47,13 @@ impl Attention {
         };
         caught.map_err(|error| Failure::message(format!("cannot catch signals: {error}")))
     }
+
+    /// The next signal, whatever becomes of it.
+    pub(super) async fn next(&mut self) -> Signal {
+        match self {
+            Self::PassOn(signals) | Self::End(signals) => signals.next().await,
+        }
+    }
 }
 
 /// Reads the keys to leave by; `None` stands for the default ones.
@@ -78,23 +86,44 @@ pub(super) async fn attend(
     })
 }
 
-/// Passes signals on for ever, or returns the first that ends the client.
-pub(super) async fn heed(client: &Client, target: Target<'_>, attention: &mut Attention) -> Signal {
-    match attention {
-        Attention::End(signals) => signals.next().await,
-        Attention::PassOn(signals) => loop {
-            let signal = signals.next().await;
-            let query = QueryWriter::new()
-                .with("signal", &signals::name(signal))
-                .finish();
-            let path = format!("{}{query}", target.path("kill"));
-            // The container may have ended in this very moment: then there is nobody to tell.
-            if let Err(error) = tell(client, &path).await
-                && error.status().is_none()
-            {
+/// Passes signals on, and returns the one that ends the client: any when none are passed on, else the first that
+/// the container does not take because it has ended.
+async fn heed(client: &Client, target: Target<'_>, attention: &mut Attention) -> Signal {
+    loop {
+        let signal = attention.next().await;
+        if matches!(attention, Attention::End(_)) || !pass_on(client, target, signal).await {
+            return signal;
+        }
+    }
+}
+
+/// Passes a signal on; false when there is nobody who takes it.
+pub(super) async fn pass_on(client: &Client, target: Target<'_>, signal: Signal) -> bool {
+    let query = QueryWriter::new()
+        .with("signal", &signals::name(signal))
+        .finish();
+    match tell(client, &format!("{}{query}", target.path("kill"))).await {
+        Ok(()) => true,
+        Err(error) => {
+            if error.status().is_none() {
                 crate::printer::say(&format!("{}\n", chain(&error)));
             }
-        },
+            false
+        }
+    }
+}
+
+/// Waits for the container's exit code, which comes after its streams have ended.
+pub(super) async fn last_word(
+    client: &Client,
+    target: Target<'_>,
+    waiting: Reply<'_>,
+    attention: &mut Attention,
+) -> Result<u8, Failure> {
+    tokio::select! {
+        biased;
+        status = outcome(waiting) => status,
+        signal = heed(client, target, attention) => Ok(code(signal)),
     }
 }
 

@@ -3,10 +3,16 @@
 //! Being attached and waiting each hold a connection, and both must stand before the container starts, or its
 //! first words and its end could be missed. They are asked for at the same time; the start goes on a third.
 
+use std::pin::pin;
+use std::time::Duration;
+
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use rustix::process::Signal;
 use wharf_wire::query::encode;
 use wharf_wire::{AttachQuery, WaitCondition, WaitResult};
 
-use super::attended::{Attention, Target, attend, code, escape, heed, resize};
+use super::attended::{Attention, Target, attend, code, escape, last_word, pass_on};
 use super::create::make;
 use super::{Command, Context};
 use crate::client::{Client, ClientError, Reply};
@@ -29,6 +35,8 @@ pub(super) static COMMAND: Command<ContainerArguments> = Command {
 
 /// The code for what fails before the command has run.
 const NOT_RUN: u8 = 125;
+/// Longest time the removal of a container that did not start is waited for.
+const REMOVAL: Duration = Duration::from_secs(10);
 
 fn run(
     context: &Context,
@@ -89,6 +97,57 @@ async fn attached(
 ) -> Result<u8, Failure> {
     let escape = escape(arguments.detach_keys.as_deref())?;
     let mut attention = Attention::new(!arguments.no_signal_proxy)?;
+    // Until there is a process, a signal can only be meant for us.
+    let Prepared {
+        id,
+        connection,
+        waiting,
+    } = tokio::select! {
+        biased;
+        prepared = prepare(context, client, arguments, created) => prepared?,
+        signal = attention.next() => return Err(Failure::Silent(code(signal))),
+    };
+    let target = Target::Container(&id);
+    let (started, early) = start_heeding(client, &id, &mut attention).await?;
+    if let Err(error) = started {
+        if arguments.auto_remove && error.status().is_some() {
+            // The engine removes what never ran; the user's next `run` of the same name must not meet it.
+            tokio::select! {
+                _ = tokio::time::timeout(REMOVAL, outcome(waiting)) => {}
+                signal = attention.next() => return Err(Failure::Silent(code(signal))),
+            }
+        }
+        return Err(not_started(context, &error));
+    }
+    if let Some(signal) = early
+        && !arguments.no_signal_proxy
+    {
+        pass_on(client, target, signal).await;
+    }
+    let session = Session {
+        terminal: arguments.tty,
+        input: created.streams.stdin,
+        escape: Some(escape),
+    };
+    if attend(client, target, session, connection, &mut attention).await? == End::Detached {
+        return Ok(0);
+    }
+    last_word(client, target, waiting, &mut attention).await
+}
+
+/// A container that is made, attached to and waited for, but not started.
+struct Prepared<'a> {
+    id: String,
+    connection: TokioIo<Upgraded>,
+    waiting: Reply<'a>,
+}
+
+async fn prepare<'a>(
+    context: &Context,
+    client: &'a Client,
+    arguments: &ContainerArguments,
+    created: &Created,
+) -> Result<Prepared<'a>, Failure> {
     let id = make(context, client, arguments, created)
         .await
         .map_err(|error| refused(context, &error.text(), NOT_RUN))?;
@@ -104,32 +163,31 @@ async fn attached(
         client.post(&wait_path)
     )
     .map_err(|error| refused(context, &chain(&error), NOT_RUN))?;
-    if let Err(error) = start(client, &id).await {
-        if arguments.auto_remove && error.status().is_some() {
-            // The engine removes what never ran; the user's next `run` of the same name must not meet it.
-            outcome(waiting).await?;
+    Ok(Prepared {
+        id,
+        connection,
+        waiting,
+    })
+}
+
+/// Starts a container. A signal that comes meanwhile is kept for it; a second one ends the client.
+async fn start_heeding(
+    client: &Client,
+    id: &str,
+    attention: &mut Attention,
+) -> Result<(Result<(), ClientError>, Option<Signal>), Failure> {
+    let mut early = None;
+    let mut starting = pin!(start(client, id));
+    loop {
+        tokio::select! {
+            biased;
+            started = &mut starting => return Ok((started, early)),
+            signal = attention.next() => {
+                if early.replace(signal).is_some() {
+                    return Err(Failure::Silent(code(signal)));
+                }
+            }
         }
-        return Err(not_started(context, &error));
-    }
-    let session = Session {
-        terminal: arguments.tty,
-        input: created.streams.stdin,
-        escape: Some(escape),
-    };
-    let target = Target::Container(&id);
-    if arguments.tty
-        && created.body.host_config.console_size == [0, 0]
-        && let Some((height, width)) = crate::terminal::size()
-    {
-        resize(client, target, height, width).await;
-    }
-    if attend(client, target, session, connection, &mut attention).await? == End::Detached {
-        return Ok(0);
-    }
-    tokio::select! {
-        biased;
-        status = outcome(waiting) => status,
-        signal = heed(client, target, &mut attention) => Ok(code(signal)),
     }
 }
 

@@ -3,8 +3,8 @@
 use wharf_wire::query::encode;
 use wharf_wire::{ContainerInspect, WaitCondition};
 
-use super::attended::{Attention, Target, attend, code, escape, heed, resize};
-use super::run::{attach_path, outcome};
+use super::attended::{Attention, Target, attend, escape, last_word, resize};
+use super::run::attach_path;
 use super::{Command, Context};
 use crate::client::{Client, ClientError};
 use crate::failure::{Failure, chain};
@@ -138,9 +138,5 @@ async fn attached(client: &Client, arguments: &Arguments, name: &str) -> Result<
     if attend(client, target, session, connection, &mut attention).await? == End::Detached {
         return Ok(0);
     }
-    tokio::select! {
-        biased;
-        status = outcome(waiting) => status,
-        signal = heed(client, target, &mut attention) => Ok(code(signal)),
-    }
+    last_word(client, target, waiting, &mut attention).await
 }

@@ -120,6 +120,8 @@ pub(crate) struct Shape {
     /// A template, perhaps of a table.
     template: String,
     table: bool,
+    /// Whether the lines are documents, in which Go's encoder also escapes what HTML has a use for.
+    documents: bool,
 }
 
 impl Shape {
@@ -127,7 +129,11 @@ impl Shape {
     pub(crate) fn new(kind: &Kind, format: Option<&str>, default: &str) -> Self {
         let format = format.unwrap_or_default();
         let template = |text: &str| text.replace("\\t", "\t").replace("\\n", "\n");
-        let shape = |template: String, table| Self { template, table };
+        let shape = |template: String, table| Self {
+            template,
+            table,
+            documents: format == "json",
+        };
         match format {
             "" | "table" => shape(default.to_owned(), true),
             "json" => shape("{{json .}}".to_owned(), false),
@@ -171,7 +177,17 @@ impl Shape {
                 fields.insert(LABELS.to_owned(), Value::Object(row.labels));
             }
             let line = template.execute(&Value::Object(fields), &options);
-            lines.push_str(&line.map_err(ListingError::Execute)?);
+            let line = line.map_err(ListingError::Execute)?;
+            if self.documents {
+                lines.push_str(
+                    &line
+                        .replace('&', "\\u0026")
+                        .replace('<', "\\u003c")
+                        .replace('>', "\\u003e"),
+                );
+            } else {
+                lines.push_str(&line);
+            }
             lines.push('\n');
         }
         if self.table {
