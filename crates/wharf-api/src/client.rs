@@ -11,10 +11,17 @@ use bytes::{Buf, Bytes};
 use rustix::event::{PollFd, PollFlags};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::Instant;
 
 /// How often a connection whose client has ended its sending side is asked whether it is gone altogether. The kernel
 /// tells the first, and it tells the second only to those who ask for something else too.
 const HANG_UP_POLL: Duration = Duration::from_secs(1);
+
+/// Longest wait for a client to read an answer's head before what follows it is sent.
+const CATCH_UP: Duration = Duration::from_millis(250);
+
+/// How much of it without giving the processor away.
+const CATCH_UP_AT_ONCE: Duration = Duration::from_micros(200);
 
 /// A connected socket.
 #[derive(Debug)]
@@ -88,6 +95,25 @@ impl Client {
         }
         while !self.is_gone() {
             tokio::time::sleep(HANG_UP_POLL).await;
+        }
+    }
+
+    /// Returns once the client has read all that was sent to it, or has not in a while.
+    ///
+    /// For the head of an answer that other bytes follow: there are clients (docker-py) that read the head through a
+    /// buffer and what follows around it, and what came with the head is lost to them. dockerd is slow enough for
+    /// them; we have to wait.
+    pub(crate) async fn caught_up(&self) {
+        let begun = Instant::now();
+        while begun.elapsed() < CATCH_UP
+            && wharf_sys::socket::is_all_read(self).is_ok_and(|all| !all)
+        {
+            // Who waits for an answer has it within microseconds; timers are in milliseconds.
+            if begun.elapsed() < CATCH_UP_AT_ONCE {
+                tokio::task::yield_now().await;
+            } else {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
         }
     }
 
@@ -219,6 +245,31 @@ mod tests {
         tokio::time::timeout(LONG, client.hung_up())
             .await
             .expect("it is seen to be gone");
+    }
+
+    #[tokio::test]
+    async fn a_client_catches_up_when_it_has_read() {
+        let (near, mut far) = UnixStream::pair().expect("a pair");
+        let mut client = Client::from(near);
+        client.write_all(b"head").await.expect("writes");
+        let reading = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            far.read_exact(&mut [0; 4]).await.expect("reads");
+            far
+        });
+        client.caught_up().await;
+        assert!(wharf_sys::socket::is_all_read(&client).expect("a socket"));
+        reading.await.expect("reads");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_is_not_waited_for_long() {
+        let (near, _far) = UnixStream::pair().expect("a pair");
+        let mut client = Client::from(near);
+        client.write_all(b"head").await.expect("writes");
+        tokio::time::timeout(LONG, client.caught_up())
+            .await
+            .expect("it gives up");
     }
 
     #[tokio::test]

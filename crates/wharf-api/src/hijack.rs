@@ -201,6 +201,7 @@ async fn exec_start(
     client
         .write_all(&head(takeover.upgrade, tty, takeover.version))
         .await?;
+    client.caught_up().await;
     let process = if takeover.early.is_empty() {
         match engine
             .exec_start_socket(id, &body, client.duplicate()?)
@@ -294,6 +295,7 @@ pub(crate) fn answer(
     let watched = link.watched();
     link.set_afterwards(Box::pin(async move {
         let upgraded = upgrade.await.map_err(io::Error::other)?;
+        watched.caught_up().await;
         join(TokioIo::new(upgraded), process, watched.over()).await
     }));
     let mut answer = answer::empty(StatusCode::SWITCHING_PROTOCOLS);

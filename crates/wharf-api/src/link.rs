@@ -51,6 +51,11 @@ impl Link {
         Self::new(self.client.clone(), self.stopping.clone())
     }
 
+    /// Returns once the client has read what was sent to it, or has not in a while.
+    pub(crate) async fn caught_up(&self) {
+        self.client.caught_up().await;
+    }
+
     /// Returns once the client is gone.
     pub(crate) async fn hung_up(&self) {
         self.client.hung_up().await;

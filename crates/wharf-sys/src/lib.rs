@@ -13,3 +13,4 @@ pub mod process;
 pub mod rooted;
 pub mod seccomp;
 pub mod signal;
+pub mod socket;
