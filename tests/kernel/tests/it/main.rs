@@ -3,6 +3,7 @@
 
 mod callers;
 mod cgroup;
+mod engine;
 mod guest;
 mod runtime;
 mod seccomp;
