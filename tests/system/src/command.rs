@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 /// How long a command may take.
-const DEADLINE: Duration = Duration::from_secs(90);
+const DEADLINE: Duration = Duration::from_secs(45);
 
 /// The two command lines that drive an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +110,7 @@ impl Ran {
 /// Runs a command to its end, with `input` on its standard input.
 ///
 /// # Panics
-/// Panics when it cannot be started or outlives 90 seconds (it is killed then).
+/// Panics when it cannot be started or outlives 45 seconds (it is killed then).
 pub fn run(mut command: Command, input: &[u8]) -> Ran {
     let line = format!("{command:?}");
     let stdin = if input.is_empty() {

@@ -337,9 +337,19 @@ impl Engine {
         );
     }
 
-    /// Says whether the engine's process has ended.
-    pub fn has_ended(&mut self) -> bool {
-        !self.runs()
+    /// Waits until the engine either answers or has ended; true when it has ended. An engine that
+    /// aborts at a fail point may still be ending when its client has the error already.
+    ///
+    /// # Panics
+    /// Panics when it does neither.
+    pub fn settled_to_end(&mut self) -> bool {
+        wait::until("an answer or the end of the engine", || {
+            if self.answers() {
+                Some(false)
+            } else {
+                (!self.runs()).then_some(true)
+            }
+        })
     }
 
     /// Asks the engine to end, and waits.

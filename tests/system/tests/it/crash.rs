@@ -177,7 +177,7 @@ fn die_at(point: &str, commands: &[&[&str]], load: Option<&[u8]>) {
         engine.import_bytes(bytes, "loaded", &[]);
     }
     engine.unset("WHARF_FAILPOINT");
-    if engine.has_ended() {
+    if engine.settled_to_end() {
         engine.launch();
     } else {
         engine.stop();

@@ -43,7 +43,8 @@ fn exec_runs_beside_the_container() {
         let same = |kind: &str| {
             let path = format!("/proc/1/ns/{kind}");
             let own = format!("/proc/self/ns/{kind}");
-            let ran = exec(&["box", "readlink", &path, &own]);
+            let both = format!("readlink {path}; readlink {own}");
+            let ran = exec(&["box", "sh", "-c", &both]);
             let links: Vec<String> = ran.out().lines().map(str::to_owned).collect();
             assert_eq!(links[0], links[1], "{kind}");
         };
