@@ -35,7 +35,7 @@ use crate::{LoadError, PathError};
 /// Small enough to be recycled by the allocator without asking the kernel for pages.
 const CHUNK: usize = 64 << 10;
 /// Chunks a stage may be ahead of the next.
-const QUEUE: usize = 32;
+const QUEUE: usize = 16;
 
 type Chunk = Arc<Vec<u8>>;
 

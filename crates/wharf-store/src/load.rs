@@ -176,6 +176,8 @@ impl Drop for Session<'_> {
             remove::remove_at(std::os::fd::AsFd::as_fd(&tmp), name, &self.directory)
         });
         drop(removed);
+        // Chunks and decoders were megabytes; an engine that idles now gives them back.
+        wharf_sys::allocator::trim();
     }
 }
 
