@@ -46,6 +46,11 @@ impl Bridge {
             None => mtu_of_the_way_out(socket, &routes)?,
         };
         let address = choose_address(socket, config, present.as_ref(), &routes)?;
+        let own = present.as_ref().map(|link| link.index);
+        if let Some(route) = other_route(&routes, own, address.trunc()) {
+            let subnet = address.trunc();
+            warnings.push(Warning::SubnetRoutedElsewhere { subnet, route });
+        }
         let index = match present {
             Some(link) => link.index,
             None => create(socket, &config.name)?,
@@ -145,6 +150,18 @@ fn private_subnets() -> impl Iterator<Item = Ipv4Net> {
     large.chain(small)
 }
 
+/// A route, other than the bridge's own and the default one, that shares addresses with a subnet.
+fn other_route(routes: &[Route], bridge: Option<u32>, subnet: Ipv4Net) -> Option<Ipv4Net> {
+    let others = routes
+        .iter()
+        .filter(|route| bridge.is_none() || route.link != bridge);
+    let mut destinations = others.map(|route| route.destination);
+    destinations.find(|destination| {
+        destination.prefix_len() > 0
+            && (destination.contains(&subnet) || subnet.contains(destination))
+    })
+}
+
 /// The first private subnet that neither a route of the host nor one of its name servers is in;
 /// returns its first address. Routes by the bridge itself do not count.
 fn free_subnet(
@@ -152,23 +169,15 @@ fn free_subnet(
     bridge: Option<u32>,
     resolver: &Resolver,
 ) -> Result<Ipv4Net, OpenError> {
-    let by_bridge = |route: &Route| bridge.is_some() && route.link == bridge;
-    let taken: Vec<Ipv4Net> = routes
-        .iter()
-        .filter(|route| route.destination.prefix_len() > 0 && !by_bridge(route))
-        .map(|route| route.destination)
-        .chain(
-            resolver
-                .nameservers
-                .iter()
-                .filter_map(|server| match server {
-                    IpAddr::V4(server) => Some(Ipv4Net::from(*server)),
-                    IpAddr::V6(_) => None,
-                }),
-        )
-        .collect();
-    let overlap = |a: &Ipv4Net, b: &Ipv4Net| a.contains(b) || b.contains(a);
-    let subnet = private_subnets().find(|subnet| !taken.iter().any(|other| overlap(subnet, other)));
+    let served = |subnet: &Ipv4Net| {
+        let servers = resolver.nameservers.iter();
+        servers.copied().any(|server| match server {
+            IpAddr::V4(server) => subnet.contains(&server),
+            IpAddr::V6(_) => false,
+        })
+    };
+    let free = |subnet: &Ipv4Net| other_route(routes, bridge, *subnet).is_none() && !served(subnet);
+    let subnet = private_subnets().find(free);
     let subnet = subnet.ok_or(OpenError::NoSubnet)?;
     let first = Ipv4Addr::from(u32::from(subnet.network()) + 1);
     Ok(Ipv4Net::new_assert(first, subnet.prefix_len()))

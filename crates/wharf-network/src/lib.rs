@@ -15,6 +15,13 @@
 //! - **Threads change namespaces only if the thread is ours.** Namespaces are made on threads of
 //!   this crate; callers may be anything, and never end up elsewhere.
 //!
+//! | thread | does | ends |
+//! |---|---|---|
+//! | `wharf-sandbox` | keeps the network's pool full | with [`BridgeNetwork::close`] or its drop |
+//! | `wharf-nftables` | puts rules back that others swept away; forgets stale UDP connections | likewise |
+//! | `wharf-isolated` | keeps an [`IsolatedPool`] full | when that is dropped |
+//! | `wharf-netns` | makes one sandbox for a dry pool, or looks into a namespace | when it has |
+//!
 //! Everything is synchronous. [`BridgeNetwork::take`], [`publish`](BridgeNetwork::publish),
 //! [`unpublish`](BridgeNetwork::unpublish) and [`release`](BridgeNetwork::release) take
 //! microseconds; `take` takes one or two milliseconds when the pool has run dry.

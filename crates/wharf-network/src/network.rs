@@ -70,6 +70,16 @@ pub enum Warning {
     /// The host did not forward packets between interfaces.
     #[error("IPv4 forwarding was off and has been turned on (net.ipv4.ip_forward=1)")]
     ForwardingTurnedOn,
+    /// The bridge's subnet, asked for or recorded, is not the bridge's alone.
+    #[error(
+        "the bridge's subnet {subnet} overlaps the host's route to {route}: one hides the other"
+    )]
+    SubnetRoutedElsewhere {
+        /// The bridge's subnet.
+        subnet: Ipv4Net,
+        /// The route.
+        route: Ipv4Net,
+    },
     /// A port published before cannot be reserved again; its traffic still reaches the container.
     #[error("port {} of a running container is now also used by a process of the host", port.host_port)]
     PortTaken {

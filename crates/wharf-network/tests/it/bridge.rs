@@ -69,6 +69,25 @@ fn asked_for_address_replaces_another() {
 }
 
 #[test]
+fn subnet_that_is_routed_elsewhere_is_told() {
+    host(|| {
+        run("ip route add unreachable 10.5.4.0/24");
+        let config = BridgeConfig {
+            address: Some("10.5.0.1/16".parse().unwrap()),
+            ..BridgeConfig::default()
+        };
+        let told = |network: BridgeNetwork| network.warnings()[0].to_string();
+        let expected = "the bridge's subnet 10.5.0.0/16 overlaps the host's route to 10.5.4.0/24: one hides the other";
+        assert_eq!(told(open(config.clone()).unwrap()), expected);
+        assert_eq!(
+            told(open(config).unwrap()),
+            expected,
+            "its own routes are no reason"
+        );
+    });
+}
+
+#[test]
 fn closing_removes_all_or_nothing() {
     host(|| {
         let network = open(BridgeConfig::default()).unwrap();
