@@ -37,7 +37,9 @@ fuzz_target!(|bytes: &[u8]| {
     let imported = store.import(bytes, wharf_oci::image::ImageConfig::default(), &mut |_| {});
     let loaded = store.load(bytes, &mut |_| {});
     for image in imported.iter().chain(loaded.iter().flatten()) {
-        store.image(&image.id).expect("an image that was taken in is there");
+        store
+            .image(&image.id)
+            .expect("an image that was taken in is there");
         store.remove_image(&image.id).expect("remove");
     }
     let report = store.verify(&Roots::default(), false).expect("verify");
@@ -52,7 +54,13 @@ fuzz_target!(|bytes: &[u8]| {
 fn names(directory: &Path) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(directory)
         .expect("list")
-        .map(|entry| entry.expect("entry").file_name().into_string().expect("text"))
+        .map(|entry| {
+            entry
+                .expect("entry")
+                .file_name()
+                .into_string()
+                .expect("text")
+        })
         .collect();
     names.sort();
     names

@@ -661,11 +661,11 @@ fn attack_a7_bombs_stop_at_the_limit_and_free_their_space() {
     let limits = Limits {
         bytes: 1 << 40,
         entries: 100,
-        expansion_floor: 1 << 20,
+        expansion_floor: 256 << 10,
         expansion: 100,
     };
     let mut zeros = entry("zeros", Kind::Regular);
-    zeros.size = 24 << 20;
+    zeros.size = 6 << 20;
     let mut bomb = Vec::new();
     {
         let encoder = flate2::write::GzEncoder::new(&mut bomb, flate2::Compression::default());
