@@ -170,16 +170,10 @@ fn hand_down(directory: &Directory, plan: &Plan) -> Result<(), CgroupError> {
     for dir in above {
         let file = dir.join("cgroup.subtree_control");
         let handed = files::read(&file)?;
-        for controller in controllers(dir)? {
-            if handed.split_ascii_whitespace().all(|one| one != controller) {
-                // One at a time: a controller that cannot be had (realtime processes forbid cpu,
-                // for one) must not take the others along. Whether it is missed shows below.
-                if let Err(error) = files::write(&file, &format!("+{controller}"))
-                    && is(&error, Errno::NOENT)
-                {
-                    return Err(super::refused(&file, &controller, error));
-                }
-            }
+        let mut wanted = controllers(dir)?;
+        wanted.retain(|one| handed.split_ascii_whitespace().all(|other| other != one));
+        if !wanted.is_empty() {
+            enable(&file, &wanted)?;
         }
     }
     let available = controllers(path)?;
@@ -194,6 +188,26 @@ fn hand_down(directory: &Directory, plan: &Plan) -> Result<(), CgroupError> {
             path: path.clone(),
         }),
         None => Ok(()),
+    }
+}
+
+/// Hands controllers down, as many as can be: whether one is missed shows in the group itself.
+fn enable(file: &Path, wanted: &[String]) -> Result<(), CgroupError> {
+    let all: Vec<String> = wanted.iter().map(|one| format!("+{one}")).collect();
+    match files::write(file, &all.join(" ")) {
+        Ok(()) => Ok(()),
+        // The group has processes of its own. Those controllers that could be had nevertheless
+        // would turn it into a group of threads, and what is below it useless.
+        Err(error) if is(&error, Errno::BUSY) => Ok(()),
+        Err(error) if is(&error, Errno::NOENT) => Err(super::refused(file, &all.join(" "), error)),
+        // One that cannot be had (processes of realtime priority forbid cpu, for one) must not
+        // take the others along.
+        Err(_) => {
+            for one in &all {
+                files::write(file, one).ok();
+            }
+            Ok(())
+        }
     }
 }
 

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal};
-use wharf_cgroup::{Cgroup, CgroupError};
+use rustix::thread::UnshareFlags;
+use wharf_cgroup::{Cgroup, CgroupError, Hierarchies};
 use wharf_oci::runtime::{Cpu, DeviceRule, HugepageLimit, Memory, Pids, Resources};
 
 use wharf_tests_kernel::group::{Group, private_path, read_line, wait};
@@ -135,7 +136,7 @@ fn failed_creation_leaves_nothing() {
     };
     let error = Group::at(&path, &resources).map(|_| ()).unwrap_err();
     assert!(error.to_string().starts_with("cannot write \"4000\" to"));
-    let hierarchies = wharf_cgroup::Hierarchies::detect().unwrap();
+    let hierarchies = Hierarchies::detect().unwrap();
     for controller in ["cpu", "memory", "pids"] {
         assert!(!hierarchies.dir(controller, &path).unwrap().exists());
     }
@@ -281,4 +282,58 @@ fn use_is_counted() {
     assert!(!stats.memory.stat.is_empty());
     child.kill().unwrap();
     wait(&mut child);
+}
+
+#[test]
+fn unified_files_are_written_where_they_exist() {
+    let resources = Resources {
+        unified: [("memory.high".to_owned(), "33554432".to_owned())].into(),
+        ..Resources::default()
+    };
+    let hierarchies = Hierarchies::detect().unwrap();
+    if hierarchies.is_v2() {
+        let group = Group::new(&resources);
+        assert_eq!(group.read("memory", "memory.high"), "33554432");
+    } else {
+        let error = wharf_cgroup::plan(&resources, &hierarchies.target()).unwrap_err();
+        let expected = "unified.memory.high does not exist on cgroup v1";
+        assert_eq!(error.to_string(), expected);
+    }
+}
+
+/// The situation of an engine in a container with a control group namespace of its own: the root
+/// it sees has processes, the engine among them, and hands nothing down.
+#[test]
+fn namespace_root_is_vacated_when_it_is_ours() {
+    let real = Hierarchies::detect().unwrap();
+    assert!(!real.vacate_root().unwrap(), "the true root stays as it is");
+    let Hierarchies::V2 { unified } = &real else {
+        return;
+    };
+    let root = Group::new(&Resources::default());
+    let seen = Hierarchies::V2 {
+        unified: wharf_cgroup::Hierarchy {
+            mount: root.cgroup.dir("").unwrap().to_owned(),
+            controllers: unified.controllers.clone(),
+        },
+    };
+    root.cgroup.joiner().unwrap().join().unwrap();
+    let limited = wharf_cgroup::plan(&limits(64 << 20), &seen.target()).unwrap();
+    let result = std::thread::spawn(move || {
+        let refused = Cgroup::create(&seen, Path::new("/one"), &limited).map(|_| ());
+        // A thread can have a view of its own; its process's group is the root of it.
+        rustix::thread::unshare(UnshareFlags::NEWCGROUP).unwrap();
+        let moved = seen.vacate_root();
+        let made = Cgroup::create(&seen, Path::new("/one"), &limited);
+        (refused, moved, made.and_then(|group| group.current()))
+    })
+    .join();
+    std::fs::write(unified.mount.join("cgroup.procs"), "0").unwrap();
+    let (refused, moved, made) = result.unwrap();
+    assert!(
+        matches!(refused, Err(CgroupError::NotDelegated { .. })),
+        "{refused:?}"
+    );
+    assert!(moved.unwrap());
+    assert_eq!(made.unwrap().memory_limit, Some(64 << 20));
 }
