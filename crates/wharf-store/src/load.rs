@@ -30,8 +30,9 @@ use crate::{LoadError, PathError, Store};
 use members::Members;
 use plan::{Plan, PlannedLayer};
 
-/// Most layers of an image: what overlay stacks at most (`OVL_MAX_STACK`).
-const LAYERS_MAX: usize = 500;
+/// Most layers of an image: overlay stacks 500 (`OVL_MAX_STACK`), and a view of a snapshot has the
+/// upper directory as one more.
+const LAYERS_MAX: usize = 499;
 
 impl Store {
     /// Takes in the images of an archive: `docker save`'s, or a tar of an OCI layout, plain or

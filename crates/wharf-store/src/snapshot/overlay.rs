@@ -62,11 +62,11 @@ impl Overlay {
     /// Tries a mount in the store's directory; the inner result is the kernel's refusal.
     pub(super) fn probe(root: &Path, apis: &[Api]) -> Result<Result<Self, io::Error>, PathError> {
         let probe = root.join("tmp/probe");
-        let directories = ["lower", "fs", "work", "mount"].map(|name| probe.join(name));
+        let directories = ["lower", "fs", "work"].map(|name| probe.join(name));
         for directory in [&probe].into_iter().chain(&directories) {
             files::ensure_directory(directory)?;
         }
-        let [lower, fs, work, private] = &directories;
+        let [lower, fs, work] = &directories;
         let upper = Upper {
             fs,
             work,
@@ -76,15 +76,12 @@ impl Overlay {
         for &api in apis {
             let overlay = Self {
                 api,
-                private: private.clone(),
+                private: root.join("tmp"),
             };
             let mounted = overlay.mount(std::slice::from_ref(lower), Some(&upper), false);
             match mounted {
                 Ok(_) => {
-                    tried = Ok(Self {
-                        api,
-                        private: root.join("tmp"),
-                    });
+                    tried = Ok(overlay);
                     break;
                 }
                 Err(SnapshotError::Mount { source, .. }) => tried = Err(source),
