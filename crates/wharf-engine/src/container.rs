@@ -155,7 +155,8 @@ impl Container {
         SnapshotId::from(&self.definition.id)
     }
 
-    /// Reads the status; never hold it over anything that takes time.
+    /// Reads the status; never hold it over anything that takes time, nor while taking
+    /// [`Self::live`]: where both are needed, the live part is taken first.
     pub(crate) fn status(&self) -> watch::Ref<'_, Status> {
         self.status.borrow()
     }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use rustix::fs::FlockOperation;
 use tokio::sync::{Notify, watch};
+use wharf_cgroup::Hierarchies;
 use wharf_network::{
     Aftermath, BridgeConfig, BridgeNetwork, Existing, IsolatedPool, PublishedPort,
 };
@@ -93,6 +94,11 @@ impl Inner {
             exec_root: absolute(&config.exec_root)?,
         };
         let locks = take_roots(&places)?;
+        let recovery = |error: Box<dyn std::error::Error + Send + Sync>| OpenError::Recovery(error);
+        let hierarchies = Hierarchies::detect().map_err(|error| recovery(error.into()))?;
+        hierarchies
+            .vacate_root()
+            .map_err(|error| recovery(error.into()))?;
         let lock = places.exec_root.join("shims.lock");
         let spawner = Spawner::new(&config.program, &lock, IDLE_SHIMS).map_err(OpenError::Shims)?;
         let (records, contents) =

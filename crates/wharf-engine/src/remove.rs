@@ -73,10 +73,12 @@ impl Inner {
         let begun = container.transition(&self.records, Durability::Engine, Event::Remove, |_| {});
         match begun {
             // Before anything is taken away: a half of a container would be worse than a whole one.
-            Ok(commit) => commit
-                .done()
-                .await
-                .map_err(|error| Error::internal("cannot remove the container", error))?,
+            Ok(commit) => commit.done().await.map_err(|error| {
+                self.removal_failed(
+                    container,
+                    Error::internal("cannot remove the container", error),
+                )
+            })?,
             // With --rm a container is removed when it ends; whoever asks for it meanwhile gets
             // what they want.
             Err(Denied::Removing) if container.definition.host.auto_remove => {
@@ -104,17 +106,17 @@ impl Inner {
                 self.empty_trash_soon();
                 Ok(())
             }
-            Err(error) => {
-                let failed = Event::RemoveFailed;
-                let dead = container.transition(&self.records, Durability::Engine, failed, |_| {});
-                dead.map(crate::records::Commit::in_background).ok();
-                let name = container.status().name.clone();
-                Err(Error::internal(
-                    format!("container {name} is left dead"),
-                    error,
-                ))
-            }
+            Err(error) => Err(self.removal_failed(container, error)),
         }
+    }
+
+    /// Leaves a container dead: removing it again is all that can be done with it.
+    fn removal_failed(&self, container: &Container, error: Error) -> Error {
+        let failed = Event::RemoveFailed;
+        let dead = container.transition(&self.records, Durability::Engine, failed, |_| {});
+        dead.map(crate::records::Commit::in_background).ok();
+        let name = container.status().name.clone();
+        Error::internal(format!("container {name} is left dead"), error)
     }
 
     /// Takes a container's files away and its record off; blocks.

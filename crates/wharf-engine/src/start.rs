@@ -105,6 +105,17 @@ impl Inner {
                 fallen.map(crate::records::Commit::in_background).ok();
                 // Clients that waited for this start see its end.
                 container.live().waiting.clear();
+                if container.definition.host.auto_remove {
+                    self.tell_with(
+                        container,
+                        "die",
+                        &[("exitCode", failed.exit_code.to_string())],
+                    );
+                    if let Err(error) = self.remove_ended(container, true, Durability::Engine).await
+                    {
+                        tracing::error!(container.id = %container.id(), %error, "not removed");
+                    }
+                }
                 Err(failed.error)
             }
         }
@@ -296,7 +307,8 @@ impl Inner {
                     endpoint: None,
                 })
             }
-            _ => self.join_bridge(container),
+            "bridge" => self.join_bridge(container),
+            other => Err(Error::not_found(format!("network {other} not found"))),
         }
     }
 

@@ -147,7 +147,7 @@ impl State {
             (
                 Self::Created(_) | Self::Exited(_) | Self::Restarting(_) | Self::Dead(_),
                 Event::Remove,
-            ) => Self::Removing(self.ended().cloned()),
+            ) => Self::Removing(self.last()),
             (Self::Removing(ended), Event::RemoveFailed) => Self::Dead(ended.clone()),
             (Self::Removing(ended), Event::Removed) => Self::Removed(ended.clone()),
             (_, event) => return Err(self.denial(&event)),
@@ -163,6 +163,21 @@ impl State {
                 ..ended.clone()
             }),
             _ => Self::Created(Some(failure)),
+        }
+    }
+
+    /// How it ended, for those who wait until it is gone: a start that failed counts as an end, at
+    /// no particular time.
+    fn last(&self) -> Option<Ended> {
+        match self {
+            Self::Created(Some(failure)) => Some(Ended {
+                code: failure.code,
+                oom_killed: false,
+                started: Timestamp::UNIX_EPOCH,
+                finished: Timestamp::UNIX_EPOCH,
+                error: failure.message.clone(),
+            }),
+            _ => self.ended().cloned(),
         }
     }
 
@@ -291,6 +306,18 @@ mod tests {
             run(State::Created(None), &begin).map(|s| s.exit_code()),
             Ok(127)
         );
+    }
+
+    #[test]
+    fn the_code_of_a_failed_start_is_told_until_it_is_gone() {
+        let events = [
+            Event::Begin,
+            Event::Failed(failure()),
+            Event::Remove,
+            Event::Removed,
+        ];
+        let gone = run(State::Created(None), &events).map(|state| state.exit_code());
+        assert_eq!(gone, Ok(127));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wharf_cgroup::{Cgroup, Hierarchies};
 use wharf_shim::Notices;
-use wharf_shim::protocol::{Exit, Notice, Target};
+use wharf_shim::protocol::{Exit, Notice, Request, Target};
 use wharf_types::failpoint;
 use wharf_wire as wire;
 
@@ -47,7 +47,11 @@ impl Inner {
                         inner.ended(&container, &exit);
                     }
                     Notice::Released => clear_away(&container, run),
-                    Notice::ExecExited(id, code) => inner.exec_ended(&container, id, code),
+                    Notice::ExecExited(id, code) => {
+                        inner.exec_ended(&container, id, code);
+                        // A shim that has gone has closed the connection by itself.
+                        inner.ask(&container, Request::Heard(id)).await.ok();
+                    }
                     Notice::Detached(Target::Container) => inner.tell(&container, "detach"),
                     Notice::Detached(Target::Exec(id)) => {
                         inner.tell_with(&container, "exec_detach", &[("execID", id.to_string())]);
@@ -195,7 +199,12 @@ impl Inner {
 
     /// Waits until the last run has left nothing in the kernel.
     pub(crate) async fn released(&self, container: &Arc<Container>) {
-        let free = until(container, |_| (!container.live().unreleased).then_some(()));
+        // The status is not borrowed while the live part is looked at: others take the two in the
+        // other order.
+        let free = async {
+            let mut changes = container.watch();
+            while container.live().unreleased && changes.changed().await.is_ok() {}
+        };
         if tokio::time::timeout(RELEASE_TIME, free).await.is_err() {
             tracing::error!(container.id = %container.id(), "its last run has left something");
         }

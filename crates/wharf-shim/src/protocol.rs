@@ -51,6 +51,8 @@ pub enum Request {
     Thaw,
     /// Tell what runs.
     Status,
+    /// The end of a further process has been taken note of: its client's connection may end.
+    Heard(ExecId),
 }
 
 /// A process of the container.

@@ -39,6 +39,8 @@ mod requests;
 /// How long outputs are read after their process has ended, when somebody else holds them open;
 /// Docker's two seconds.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
+/// How long an engine may take to hear of a further process's end.
+const HEARING_TIME: Duration = Duration::from_secs(1);
 /// Engines that may be connected at a time.
 const ENGINES_MAX: usize = 8;
 /// Number of the container's first process in tokens.
@@ -99,6 +101,9 @@ struct Process {
     ended: Option<Ended>,
     /// Its end has been told; only clients are left.
     told: bool,
+    /// Until when its clients' connections stay: whoever sees the end of a further process's output
+    /// asks the engine for its exit code, which must know it by then.
+    held: Option<Instant>,
     interest: Interest,
 }
 
@@ -151,7 +156,8 @@ impl Server {
     fn deadline(&self) -> Option<Instant> {
         let draining = self.processes.iter().filter(|process| !process.told);
         let deadlines = draining.filter_map(|process| Some(process.ended.as_ref()?.deadline));
-        deadlines.min()
+        let held = self.processes.iter().filter_map(|process| process.held);
+        deadlines.chain(held).min()
     }
 
     fn handle(&mut self, token: Token, flags: EventFlags) -> io::Result<()> {
@@ -310,12 +316,17 @@ impl Server {
             process.told = true;
             match process.target {
                 Target::Container => self.tell_exit(at, code, finished),
-                Target::Exec(id) => self.notify(&Notice::ExecExited(id, code)),
+                Target::Exec(id) => {
+                    let heard = !self.engines.is_empty();
+                    self.processes[at].held = heard.then(|| now + HEARING_TIME);
+                    self.notify(&Notice::ExecExited(id, code));
+                }
             }
         }
         let poll = &self.poll;
         self.processes.retain_mut(|process| {
-            if !process.told || process.streams.close_clients() {
+            process.held = process.held.filter(|until| *until > now);
+            if !process.told || process.held.is_some() || process.streams.close_clients() {
                 return true;
             }
             // Takes the closed descriptors out of the poll.

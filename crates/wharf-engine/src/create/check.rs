@@ -86,10 +86,7 @@ pub(super) fn check_config(config: &wire::ContainerConfig) -> Result<(), Error> 
 
 /// Checks what a request says about networks: nothing but what the network's mode says already.
 pub(super) fn check_networking(networking: Option<&wire::NetworkingConfig>) -> Result<(), Error> {
-    for (name, endpoint) in networking.iter().flat_map(|n| &n.endpoints_config) {
-        if !matches!(name.as_str(), "default" | "bridge" | "host" | "none") {
-            return Err(Error::not_found(format!("network {name} not found")));
-        }
+    for (_, endpoint) in networking.iter().flat_map(|n| &n.endpoints_config) {
         let Some(endpoint) = endpoint else {
             continue;
         };
@@ -172,7 +169,9 @@ fn check_modes(host: &mut wire::HostConfig) -> Result<(), Error> {
         other if other.starts_with("container:") => {
             return Err(unsupported("HostConfig.NetworkMode \"container:\""));
         }
-        other => return Err(Error::not_found(format!("network {other} not found"))),
+        // Whether there is such a network is asked when it is needed, at the start: clients take
+        // "not found" here for a missing image.
+        _ => {}
     }
     let modes = [
         (
@@ -391,10 +390,6 @@ mod tests {
         assert_eq!(
             refused(|host| host.pid_mode = "container:x".to_owned()),
             "HostConfig.PidMode \"container:x\" is not supported yet"
-        );
-        assert_eq!(
-            refused(|host| host.network_mode = "mine".to_owned()),
-            "network mine not found"
         );
         assert_eq!(
             refused(|host| host.log_config.driver = "syslog".to_owned()),

@@ -151,6 +151,7 @@ impl Server {
             streams,
             ended: None,
             told: false,
+            held: None,
             interest: Interest::default(),
         });
         Ok(started)

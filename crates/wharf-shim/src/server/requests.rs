@@ -102,6 +102,13 @@ impl Server {
             Request::Freeze => self.freeze(true),
             Request::Thaw => self.freeze(false),
             Request::Status => self.status(),
+            Request::Heard(id) => {
+                let mut processes = self.processes.iter_mut();
+                if let Some(process) = processes.find(|p| p.target == Target::Exec(id)) {
+                    process.held = None;
+                }
+                Ok(Answer::Done)
+            }
         }
     }
 
