@@ -123,6 +123,24 @@ impl Sets {
         )
     }
 
+    /// Leaves out what the calling thread does not have itself, and returns the names.
+    pub(crate) fn keep_available(&mut self) -> rustix::io::Result<Vec<&'static str>> {
+        let own = rustix::thread::capabilities(None)?.permitted;
+        let asked = self.effective | self.permitted | self.inheritable | self.ambient;
+        for set in [
+            &mut self.effective,
+            &mut self.permitted,
+            &mut self.inheritable,
+            &mut self.ambient,
+        ] {
+            *set = *set & own;
+        }
+        let missing =
+            |bit: usize| (asked - own).contains(CapabilitySet::from_bits_retain(1 << bit));
+        let names = NAMES.iter().enumerate().filter(|(bit, _)| missing(*bit));
+        Ok(names.map(|(_, name)| *name).collect())
+    }
+
     /// Sets the ambient set. One that cannot be raised (not permitted or not inheritable) is left out and
     /// returned.
     pub(crate) fn apply_ambient(&self) -> rustix::io::Result<Vec<&'static str>> {

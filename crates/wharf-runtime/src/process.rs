@@ -325,13 +325,24 @@ impl ProcessPlan {
         Ok(())
     }
 
-    fn take_capabilities(&self, caller: &ChildEnd) -> Result<(), ProcessError> {
+    fn take_capabilities(&mut self, caller: &ChildEnd) -> Result<(), ProcessError> {
         if self.no_new_privs {
             rustix::thread::set_no_new_privs(true).map_err(step("set no_new_privs"))?;
         }
-        self.capabilities
-            .apply(self.extra_capabilities())
-            .map_err(step("unable to apply caps"))?;
+        let failed = step("unable to apply caps");
+        match self.capabilities.apply(self.extra_capabilities()) {
+            Err(Errno::PERM) => {
+                // Nobody can give what he has not: where the runtime itself was given less than
+                // root has, the container gets what there is.
+                let missing = self.capabilities.keep_available().map_err(&failed)?;
+                let text = format!("not available to the runtime: {}", missing.join(", "));
+                setup("report a warning", caller.warning(&text))?;
+                self.capabilities
+                    .apply(self.extra_capabilities())
+                    .map_err(&failed)?;
+            }
+            result => result.map_err(&failed)?,
+        }
         rustix::thread::set_keep_capabilities(false).map_err(step("drop keep capabilities"))?;
         let refused = self
             .capabilities

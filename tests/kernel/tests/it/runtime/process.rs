@@ -35,6 +35,24 @@ fn all_five_capability_sets_are_set() {
 }
 
 #[test]
+fn all_capabilities_are_those_the_runtime_has() {
+    let own = fs::read_to_string("/proc/self/status").unwrap();
+    let own = own
+        .lines()
+        .find(|line| line.starts_with("CapPrm"))
+        .unwrap()
+        .replace('\t', " ");
+    let inside = output(CAPABILITIES, |bundle| {
+        let ran = bundle.runtime(&["features"]);
+        let features: Value = serde_json::from_str(ran.out()).unwrap();
+        let all = features["linux"]["capabilities"].clone();
+        bundle.spec["process"]["capabilities"] =
+            json!({ "bounding": all, "effective": all, "permitted": all });
+    });
+    assert!(inside.contains(&own), "{own} in {inside}");
+}
+
+#[test]
 fn no_capabilities_are_none() {
     let inside = output(CAPABILITIES, |bundle| {
         bundle.spec["process"]
