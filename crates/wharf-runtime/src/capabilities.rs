@@ -133,7 +133,7 @@ impl Sets {
             &mut self.inheritable,
             &mut self.ambient,
         ] {
-            *set = *set & own;
+            *set &= own;
         }
         let missing =
             |bit: usize| (asked - own).contains(CapabilitySet::from_bits_retain(1 << bit));
