@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal};
-use rustix::thread::UnshareFlags;
+use rustix::thread::ThreadNameSpaceType;
 use wharf_cgroup::{Cgroup, CgroupError, Hierarchies};
 use wharf_oci::runtime::{Cpu, DeviceRule, HugepageLimit, Memory, Pids, Resources};
 
@@ -322,7 +322,7 @@ fn namespace_root_is_vacated_when_it_is_ours() {
     let result = std::thread::spawn(move || {
         let refused = Cgroup::create(&seen, Path::new("/one"), &limited).map(|_| ());
         // A thread can have a view of its own; its process's group is the root of it.
-        rustix::thread::unshare(UnshareFlags::NEWCGROUP).unwrap();
+        wharf_sys::namespace::unshare(ThreadNameSpaceType::CONTROL_GROUP).unwrap();
         let moved = seen.vacate_root();
         let made = Cgroup::create(&seen, Path::new("/one"), &limited);
         (refused, moved, made.and_then(|group| group.current()))
