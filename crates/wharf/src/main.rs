@@ -29,7 +29,12 @@ fn main() -> ExitCode {
     let name = Path::new(&called).file_name().unwrap_or_default();
     match name.as_encoded_bytes() {
         b"docker" => return command_line(Program::Docker),
-        b"docker-init" | b"wharf-init" => return wharf_shim::init_main(arguments),
+        b"docker-init" | b"wharf-init" => {
+            // The engine names the hat twice, so that the file it mounts may have any name.
+            let mut arguments = arguments.peekable();
+            arguments.next_if(|argument| argument == "init");
+            return wharf_shim::init_main(arguments);
+        }
         b"dockerd" => return daemon::main("dockerd", arguments),
         b"hello" => return hello::main(),
         b"wharf-runtime" => return wharf_runtime::cli::main(std::env::args_os()),

@@ -47,7 +47,7 @@ static FLAGS: &[F] = &[
         "Set parent cgroup for all containers",
         |g, v| text(&mut g.values.cgroup_parent, v),
     )
-    .default("\"/wharf\""),
+    .default("\"/wharf\", or \"/wharf-BRIDGE\" on a bridge of its own"),
     F::value(
         "config-file",
         "string",

@@ -393,6 +393,11 @@ fn engine(values: &Values) -> Result<wharf_engine::Config, SettingsError> {
     {
         return Err(invalid("label", label, "it is not of the form key=value"));
     }
+    // What an engine finds below its parent and does not know, it removes: engines must not share one.
+    let own_cgroup_parent = match values.bridge.as_deref() {
+        Some(bridge) if bridge != default.bridge => PathBuf::from(format!("/wharf-{bridge}")),
+        _ => default.cgroup_parent.clone(),
+    };
     Ok(wharf_engine::Config {
         data_root: path("data-root", values.data_root.as_ref(), &default.data_root)?,
         exec_root: path("exec-root", values.exec_root.as_ref(), &default.exec_root)?,
@@ -403,7 +408,7 @@ fn engine(values: &Values) -> Result<wharf_engine::Config, SettingsError> {
         cgroup_parent: path(
             "cgroup-parent",
             values.cgroup_parent.as_ref(),
-            &default.cgroup_parent,
+            &own_cgroup_parent,
         )?,
         dns,
         dns_search: values.dns_search.clone().unwrap_or_default(),
@@ -529,5 +534,6 @@ mod tests {
         );
         let settings = resolved(values(), r#"{"data-root":"/d"}"#).expect("no conflict");
         assert_eq!(settings.engine.bridge, "b0");
+        assert_eq!(settings.engine.cgroup_parent, Path::new("/wharf-b0"));
     }
 }
