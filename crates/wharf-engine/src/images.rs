@@ -82,7 +82,10 @@ impl Images {
                 Ok(record) if known.contains(&record.image) => {
                     let of_image = names.images.entry(record.image).or_default();
                     // An id on record as a name is an image without one.
-                    if let Ok(reference) = name.parse::<Reference>() {
+                    // It would also read as the repository `sha256` with a tag.
+                    if name.parse::<Digest>().is_err()
+                        && let Ok(reference) = name.parse::<Reference>()
+                    {
                         of_image.insert(reference, record.at);
                     }
                 }

@@ -17,6 +17,7 @@
 //!
 //! All of it may be done again: an engine that dies here leaves work for the next one only.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -289,6 +290,12 @@ impl Inner {
                 .ok()
                 .and_then(|id| self.registry.get(id))
         };
+        // Other engines may have their containers below the same parent: only groups of containers
+        // that have, or had, something in these roots are ours to judge.
+        let containers = self.registry.all();
+        let mut ours: BTreeSet<String> = containers.iter().map(|c| c.id().to_string()).collect();
+        ours.extend(names(&self.places.containers()));
+        ours.extend(names(&self.places.shims()));
         let runs = |name: &str| known(name).is_some_and(|container| container.live().unreleased);
         for name in names(&self.places.shims()) {
             if !runs(&name) {
@@ -296,7 +303,7 @@ impl Inner {
                     .map_err(|error| Error::internal("cannot remove a shim's socket", error))?;
             }
         }
-        self.remove_orphan_cgroups(runs);
+        self.remove_orphan_cgroups(&ours, runs);
         for name in names(&self.places.containers()) {
             if known(&name).is_none() {
                 let path = self.places.containers().join(name);
@@ -316,7 +323,7 @@ impl Inner {
     }
 
     /// A group that cannot be removed is left, and said so: the engine can work beside it.
-    fn remove_orphan_cgroups(&self, runs: impl Fn(&str) -> bool) {
+    fn remove_orphan_cgroups(&self, ours: &BTreeSet<String>, runs: impl Fn(&str) -> bool) {
         let parent = &self.config.cgroup_parent;
         let Ok(hierarchies) = Hierarchies::detect() else {
             return;
@@ -329,8 +336,7 @@ impl Inner {
         found.sort();
         found.dedup();
         for name in found {
-            let ours = name.parse::<ContainerId>().is_ok();
-            if !ours || runs(&name) {
+            if !ours.contains(&name) || runs(&name) {
                 continue;
             }
             let path = parent.join(&name);

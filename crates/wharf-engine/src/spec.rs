@@ -237,12 +237,15 @@ fn mounts(definition: &Definition, given: &Circumstances<'_>) -> Vec<Mount> {
         "host" => {
             // The queues and segments are the host's, and so is where they are seen.
             mounts.retain(|mount| mount.destination != Path::new("/dev/mqueue"));
-            mounts.push(mount(
-                "/dev/mqueue",
-                "bind",
-                "/dev/mqueue",
-                &["rbind", "rprivate"],
-            ));
+            // Not every host has the queues mounted.
+            if Path::new("/dev/mqueue").is_dir() {
+                mounts.push(mount(
+                    "/dev/mqueue",
+                    "bind",
+                    "/dev/mqueue",
+                    &["rbind", "rprivate"],
+                ));
+            }
             mounts.push(mount(
                 "/dev/shm",
                 "bind",
