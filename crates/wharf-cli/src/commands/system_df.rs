@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use wharf_wire::{ContainerSummary, DiskUsage, VerifyReport};
+use wharf_wire::{ContainerSummary, DiskUsage, ImageSummary, VerifyReport};
 
 use super::{Command, Context, images, ps};
 use crate::failure::Failure;
@@ -205,15 +205,20 @@ fn verbose(usage: &DiskUsage) -> Result<String, ListingError> {
         None,
         "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.SharedSize}}\t{{.UniqueSize}}\t{{.Containers}}",
     );
+    // One line an image here: its first tag stands for it.
     let rows = usage
         .images
         .iter()
-        .flat_map(|image| {
-            images::names(image, false)
-                .into_iter()
-                .map(move |name| (image, name))
+        .map(|image| ImageSummary {
+            repo_tags: image.repo_tags.iter().take(1).cloned().collect(),
+            repo_digests: Vec::new(),
+            ..image.clone()
         })
-        .map(|(image, name)| images::row(image, &name, true, now, &zone))
+        .flat_map(|image| {
+            let names = images::names(&image, false);
+            names.into_iter().map(move |name| (image.clone(), name))
+        })
+        .map(|(image, name)| images::row(&image, &name, true, now, &zone))
         .collect();
     text.push_str(&shape.show(&images::KIND, rows)?);
     text.push_str("\nContainers space usage:\n\n");
