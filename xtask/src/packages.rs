@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::run;
 
 /// Debian packages, each with the reason it is needed.
-const DEBIAN: [(&str, &str); 16] = [
+const DEBIAN: &[(&str, &str)] = &[
     ("busybox-static", "the smallest real root file system"),
     (
         "mmdebstrap",
@@ -17,6 +17,8 @@ const DEBIAN: [(&str, &str); 16] = [
     ("runc", "a peer: same answers, and the benchmarks"),
     ("crun", "a peer: same answers, and the benchmarks"),
     ("podman", "calls our runtime as its own"),
+    ("conmon", "podman's own shim, which calls the runtime"),
+    ("containerd", "dockerd's, which calls the runtime"),
     (
         "docker.io",
         "dockerd calls our runtime; its client drives our engine",
