@@ -225,7 +225,7 @@ async fn auto_remove_removes_and_whoever_waits_for_it_is_told() {
     let Some(rig) = Rig::open().await else { return };
     let id = rig
         .create(&["sh", "-c", "exit 9"], |body| {
-            body.host_config.auto_remove = true
+            body.host_config.auto_remove = true;
         })
         .await
         .unwrap();

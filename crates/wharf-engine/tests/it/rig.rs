@@ -19,6 +19,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Rig {
     pub(crate) engine: Engine,
     pub(crate) config: Config,
+    _network: Network,
     _directory: TempDir,
 }
 
@@ -55,6 +56,7 @@ impl Rig {
         let rig = Self {
             engine,
             config,
+            _network: Network(name),
             _directory: directory,
         };
         rig.import_busybox().await;
@@ -192,7 +194,6 @@ impl Rig {
         drop(self.engine);
         let cgroups = find_cgroups(&self.config.cgroup_parent);
         assert_eq!(cgroups, Vec::<String>::new(), "cgroups left behind");
-        remove_bridge(&self.config.bridge);
     }
 }
 
@@ -217,18 +218,24 @@ fn find_cgroups(parent: &Path) -> Vec<String> {
         .collect()
 }
 
-/// The bridge is meant to outlive its engine; a test's is not.
-fn remove_bridge(name: &str) {
-    for arguments in [vec!["link", "delete", name]] {
-        std::process::Command::new("ip")
-            .args(arguments)
-            .output()
-            .unwrap();
+/// A bridge and its table are meant to outlive their engine; a test's are not, however it ends.
+struct Network(String);
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        let Self(bridge) = self;
+        let table = format!("wharf-{bridge}");
+        for (program, arguments) in [
+            ("ip", vec!["link", "delete", bridge.as_str()]),
+            ("nft", vec!["delete", "table", "inet", table.as_str()]),
+        ] {
+            // A test may have failed before there were any.
+            std::process::Command::new(program)
+                .args(arguments)
+                .output()
+                .ok();
+        }
     }
-    std::process::Command::new("nft")
-        .args(["delete", "table", "ip", &format!("wharf-{name}")])
-        .output()
-        .unwrap();
 }
 
 /// Waits until `probe` is true.
