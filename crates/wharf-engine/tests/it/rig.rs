@@ -218,7 +218,8 @@ fn find_cgroups(parent: &Path) -> Vec<String> {
         .collect()
 }
 
-/// A bridge and its table are meant to outlive their engine; a test's are not, however it ends.
+/// A bridge, its table and the parent of the cgroups are meant to outlive their engine; a test's are not, however it
+/// ends.
 struct Network(String);
 
 impl Drop for Network {
@@ -234,6 +235,13 @@ impl Drop for Network {
                 .args(arguments)
                 .output()
                 .ok();
+        }
+        let hierarchies = std::fs::read_dir("/sys/fs/cgroup")
+            .into_iter()
+            .flatten()
+            .flatten();
+        for hierarchy in hierarchies {
+            std::fs::remove_dir(hierarchy.path().join(bridge.as_str())).ok();
         }
     }
 }
