@@ -15,10 +15,13 @@ use wharf_types::failpoint;
 use wharf_wire as wire;
 
 use crate::container::{Container, Wanted, refuse};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::inner::Inner;
 use crate::records::{Change, Durability};
 use crate::state::{Denied, Event};
+
+/// How often a container is ended to be removed, when its policy starts it at the same time.
+const ATTEMPTS_MAX: u32 = 3;
 
 impl Inner {
     /// See [`crate::Engine::remove`].
@@ -30,13 +33,26 @@ impl Inner {
         if query.link {
             return Err(Error::not_implemented("removing links is not supported"));
         }
-        self.settled(container).await;
-        let running = container.status().state.running().is_some();
-        if running {
-            self.end_for_removal(container, query.force).await?;
+        let mut attempts = 0;
+        loop {
+            self.settled(container).await;
+            let running = container.status().state.running().is_some();
+            if running {
+                self.end_for_removal(container, query.force).await?;
+            }
+            let removed = self.remove_ended(container, query.volumes, Durability::Machine);
+            match removed.await {
+                // Its policy had started it again in between; it does so no more.
+                Err(error)
+                    if query.force
+                        && error.kind() == ErrorKind::Conflict
+                        && attempts < ATTEMPTS_MAX =>
+                {
+                    attempts += 1;
+                }
+                result => return result,
+            }
         }
-        self.remove_ended(container, query.volumes, Durability::Machine)
-            .await
     }
 
     async fn end_for_removal(

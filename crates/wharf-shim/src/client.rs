@@ -124,12 +124,20 @@ impl Shim {
         };
         let call = Call { id, request };
         let sent = self.shared.connection().send(&call, descriptors);
-        sent.map_err(RequestError::Send)?;
+        sent.map_err(send_error)?;
         self.shared.finish_sending().await?;
         receiver
             .await
             .map_err(|_| RequestError::Gone)?
             .map_err(RequestError::Refused)
+    }
+}
+
+/// A shim that has ended since its last word is no failure of the connection.
+fn send_error(error: io::Error) -> RequestError {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => RequestError::Gone,
+        _ => RequestError::Send(error),
     }
 }
 
@@ -187,7 +195,7 @@ impl Shared {
     async fn finish_sending(&self) -> Result<(), RequestError> {
         while !self.connection().is_flushed() {
             let ready = self.readiness.writable().await;
-            ready.map_err(RequestError::Send)?;
+            ready.map_err(send_error)?;
             let flush = || {
                 let mut connection = self.connection();
                 connection.flush()?;
@@ -198,7 +206,7 @@ impl Shared {
             };
             match self.readiness.try_io(Interest::WRITABLE, flush) {
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                    return Err(RequestError::Send(error));
+                    return Err(send_error(error));
                 }
                 _ => {}
             }
