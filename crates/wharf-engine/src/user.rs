@@ -106,7 +106,9 @@ fn resolve(passwd: &str, group: &str, text: &str, more: &[String]) -> Result<Ide
             "uids and gids must be in range 0-2147483647",
         ));
     }
-    let mut additional: Vec<u32> = Vec::new();
+    // The first group is one of the others too: a process that changes its first group would lose
+    // it, and with it what files deny that group (CVE-2022-36109).
+    let mut additional: Vec<u32> = vec![gid];
     if let (None, Some(entry)) = (group_text, &entry) {
         let lists = |found: &GroupEntry<'_>| found.members.split(',').any(|m| m == entry.name);
         additional.extend(group_entries(group).filter(lists).map(|found| found.gid));
@@ -169,16 +171,19 @@ mod tests {
     #[test]
     fn names_and_numbers_are_looked_up() {
         assert_eq!(ids("", &[]), Ok((0, 0, vec![0, 10])));
-        assert_eq!(ids("web", &[]), Ok((33, 34, vec![4])));
-        assert_eq!(ids("33", &[]), Ok((33, 34, vec![4])));
-        assert_eq!(ids("1000", &[]), Ok((1000, 0, vec![])));
-        assert_eq!(ids("web:log", &["wheel", "77"]), Ok((33, 4, vec![10, 77])));
+        assert_eq!(ids("web", &[]), Ok((33, 34, vec![4, 34])));
+        assert_eq!(ids("33", &[]), Ok((33, 34, vec![4, 34])));
+        assert_eq!(ids("1000", &[]), Ok((1000, 0, vec![0])));
+        assert_eq!(
+            ids("web:log", &["wheel", "77"]),
+            Ok((33, 4, vec![4, 10, 77]))
+        );
     }
 
     #[test]
     fn attack_r13_a_named_group_is_the_only_one() {
-        assert_eq!(ids("root:34", &[]), Ok((0, 34, vec![])));
-        assert_eq!(ids("0:0", &[]), Ok((0, 0, vec![])));
+        assert_eq!(ids("root:34", &[]), Ok((0, 34, vec![34])));
+        assert_eq!(ids("0:0", &[]), Ok((0, 0, vec![0])));
     }
 
     #[test]

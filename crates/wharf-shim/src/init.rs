@@ -64,13 +64,13 @@ fn complain(what: &str) {
 }
 
 fn supervise(program: &OsString, arguments: impl Iterator<Item = OsString>) -> io::Result<u8> {
-    let signals = SignalFd::block(&FORWARDED)?;
-    // The standard library gives the child an empty signal mask, and a process group of its own
-    // that can have the terminal.
+    // The program inherits the mask, so signals are blocked after it is made. What comes in between
+    // is dropped by the kernel, as for every first process without handlers.
     let child = Command::new(program)
         .args(arguments)
         .process_group(0)
         .spawn()?;
+    let signals = SignalFd::block(&FORWARDED)?;
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let pid = pid.ok_or_else(|| io::Error::other("the child has no id"))?;
     let stdin = rustix::stdio::stdin();
@@ -80,6 +80,12 @@ fn supervise(program: &OsString, arguments: impl Iterator<Item = OsString>) -> i
         rustix::termios::tcsetpgrp(stdin, pid).ok();
     }
     loop {
+        // First, because the program may have ended before signals were blocked.
+        while let Ok(Some((ended, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+            if ended == pid {
+                return Ok(code(status.exit_status(), status.terminating_signal()));
+            }
+        }
         let mut wait = [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
         match rustix::event::poll(&mut wait, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -91,11 +97,6 @@ fn supervise(program: &OsString, arguments: impl Iterator<Item = OsString>) -> i
             }
             // The program may just have ended; then there is nobody to pass it on to.
             drop(wharf_sys::signal::send(pid, taken.number));
-        }
-        while let Ok(Some((ended, status))) = rustix::process::wait(WaitOptions::NOHANG) {
-            if ended == pid {
-                return Ok(code(status.exit_status(), status.terminating_signal()));
-            }
         }
     }
 }
