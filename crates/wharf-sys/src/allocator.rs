@@ -5,7 +5,10 @@
 pub fn limit_arenas(count: u8) {
     // SAFETY: mallopt(3) reads two integers; M_ARENA_MAX holds for arenas made from now on.
     let accepted = unsafe { libc::mallopt(libc::M_ARENA_MAX, i32::from(count)) };
-    debug_assert_eq!(accepted, 1, "M_ARENA_MAX is known to every glibc since 2.10");
+    debug_assert_eq!(
+        accepted, 1,
+        "M_ARENA_MAX is known to every glibc since 2.10"
+    );
 }
 
 /// Returns free memory to the kernel: after a burst of allocation in a process that then idles.
