@@ -461,6 +461,15 @@ impl Engine {
                 .output()
                 .ok();
         }
+        // The cgroup parent stays with the engine's name, as its bridge does; both are ours.
+        for hierarchy in std::fs::read_dir("/sys/fs/cgroup")
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            std::fs::remove_dir(hierarchy.path().join(&bridge)).ok();
+        }
+        std::fs::remove_dir(Path::new("/sys/fs/cgroup").join(&bridge)).ok();
         // A mount left below would make the removal reach into it.
         let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let directory = self.directory.to_string_lossy();
