@@ -194,6 +194,7 @@ impl Inner {
                 (true, true) => Stdin::Once,
             },
             clients,
+            fleeting: definition.host.auto_remove,
         };
         let mut descriptors = vec![prepared.root];
         descriptors.extend(prepared.network);
@@ -268,7 +269,8 @@ impl Inner {
         }
         let options = MountOptions {
             readonly: false,
-            volatile: false,
+            // Nothing of it is read again after its end, so it need not be synced then either.
+            volatile: definition.host.auto_remove,
         };
         let root = self
             .store

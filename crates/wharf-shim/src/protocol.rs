@@ -88,6 +88,10 @@ pub struct Launch {
     pub stdin: Stdin,
     /// Clients that were there before the start.
     pub clients: Vec<Client>,
+    /// Whether the container is removed as it ends, so that its exit status need not outlast the
+    /// machine's crash.
+    #[serde(default)]
+    pub fleeting: bool,
 }
 
 /// What a process's standard input is.

@@ -80,6 +80,7 @@ struct Container {
     /// As it was launched, without its filter: that comes compiled.
     spec: Spec,
     directory: PathBuf,
+    durability: exit::Durability,
     socket_directory: PathBuf,
     cgroup: Cgroup,
     started: Started,
@@ -353,7 +354,11 @@ impl Server {
         };
         // On a full disk the status cannot be kept; a living engine is told all the same, and one
         // that comes later finds neither a shim nor a status, and says so.
-        drop(exit::write(&container.directory, &exit));
+        drop(exit::write(
+            &container.directory,
+            &exit,
+            container.durability,
+        ));
         self.notify(&Notice::Exited(exit));
         self.processes[at].streams.close_clients();
         self.flush_engines();

@@ -13,6 +13,7 @@ use wharf_seccomp::Program;
 use wharf_sys::signal::SignalFd;
 
 use super::{Container, Process, Server};
+use crate::exit;
 use crate::log::LogWriter;
 use crate::poll::{EventFlags, Interest, Token};
 use crate::protocol::{Answer, Client, Exec, Failure, Launch, Started, Stdin, Target};
@@ -102,6 +103,10 @@ impl Server {
             run: launch.run,
             spec: launch.spec,
             directory: launch.directory,
+            durability: match launch.fleeting {
+                true => exit::Durability::Engine,
+                false => exit::Durability::Machine,
+            },
             socket_directory: launch.socket_directory,
             cgroup,
             started: started.clone(),
