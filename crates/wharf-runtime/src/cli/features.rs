@@ -7,7 +7,7 @@ use wharf_oci::runtime::{
 use wharf_sys::seccomp::FilterFlags;
 
 use super::{Outcome, print_json};
-use crate::{capabilities, labels, mounts};
+use crate::{labels, mounts};
 
 /// Flags of filters, by the configuration's names.
 const FLAGS: [(&str, FilterFlags); 4] = [
@@ -45,7 +45,7 @@ fn describe() -> Features {
             namespaces: words(&[
                 "cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts",
             ]),
-            capabilities: words(&capabilities::NAMES),
+            capabilities: words(&wharf_oci::runtime::CAPABILITY_NAMES),
             cgroup: CgroupFeature {
                 v1: true,
                 v2: true,
