@@ -64,6 +64,11 @@ pub(crate) fn container(definition: &Definition, given: Circumstances<'_>) -> Re
     })
 }
 
+/// Whether `wharf init` is the container's first process. On the host's process ids it would not be.
+pub(crate) fn has_init(host: &wire::HostConfig) -> bool {
+    host.init == Some(true) && host.pid_mode != "host"
+}
+
 fn paths(security: &Security, given: Option<&Vec<String>>) -> Vec<PathBuf> {
     if security.system_paths {
         return Vec::new();
@@ -75,7 +80,7 @@ fn process(definition: &Definition, given: Circumstances<'_>) -> Process {
     let config = &definition.config;
     let host = &definition.host;
     let mut args = definition.command.clone();
-    if host.init == Some(true) && host.pid_mode != "host" {
+    if has_init(host) {
         let init = [INIT_PATH, "init", "--"].map(str::to_owned);
         args.splice(0..0, init);
     }
@@ -267,7 +272,7 @@ fn mounts(definition: &Definition, given: &Circumstances<'_>) -> Vec<Mount> {
         file.source = Some(source);
         mounts.push(file);
     }
-    if host.init == Some(true) && host.pid_mode != "host" {
+    if has_init(host) {
         let mut init = mount(INIT_PATH, "bind", "", &["bind", "ro", "nosuid", "rprivate"]);
         init.source = Some(given.program.to_owned());
         mounts.push(init);

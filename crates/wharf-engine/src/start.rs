@@ -195,6 +195,7 @@ impl Inner {
             },
             clients,
             fleeting: definition.host.auto_remove,
+            init: spec::has_init(&definition.host),
         };
         let mut descriptors = vec![prepared.root];
         descriptors.extend(prepared.network);

@@ -33,6 +33,7 @@ pub(crate) struct Birth<'a> {
     pub(crate) waits: Waits,
     pub(crate) new_keyring: bool,
     pub(crate) pivot: bool,
+    pub(crate) signals_blocked: bool,
     pub(crate) timeline: Timeline,
 }
 
@@ -124,6 +125,9 @@ impl Birth<'_> {
             |hooks| &hooks.start_container,
             Status::Created,
         )?;
+        if self.signals_blocked {
+            setup("block signals", wharf_sys::signal::block_all())?;
+        }
         self.process.execute(&program, label, caller)
     }
 

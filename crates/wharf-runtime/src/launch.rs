@@ -50,6 +50,9 @@ pub struct Launch<'a> {
     /// Whether the root is changed by pivot_root; else by moving the mount and chroot, for a root on a
     /// ramdisk.
     pub pivot: bool,
+    /// Whether the program begins with every signal blocked: for one that is about to take them all, and
+    /// would lose as first process what comes before it has said so.
+    pub signals_blocked: bool,
     /// Whether the steps are timed.
     pub timeline: bool,
 }
@@ -128,6 +131,7 @@ impl<'a> Launch<'a> {
             gate: Gate::Caller,
             new_keyring: true,
             pivot: true,
+            signals_blocked: false,
             timeline: false,
         }
     }
@@ -316,6 +320,7 @@ fn bear(launch: Launch<'_>, wait: bool) -> Result<Created, CreateError> {
             waits,
             new_keyring: launch.new_keyring,
             pivot: launch.pivot,
+            signals_blocked: launch.signals_blocked,
             timeline,
         },
         hooks: &hooks,

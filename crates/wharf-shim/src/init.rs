@@ -3,6 +3,10 @@
 //! It runs the given program as its child, passes on every signal it gets, reaps what is
 //! reparented to it, and ends as the program ended. The program gets the terminal's foreground, if
 //! there is a terminal, so that keys reach it directly.
+//!
+//! The kernel drops a signal to the first process that is neither handled nor blocked. So the runtime
+//! executes this program with all signals blocked, and a signal that comes before the program is
+//! there waits for it.
 
 use std::ffi::OsString;
 use std::io;
@@ -14,24 +18,18 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, Signal, WaitOptions};
 use wharf_sys::signal::SignalFd;
 
-/// What is passed on, beside the real-time signals: all that a process can handle, but those that
-/// are about the process itself (faults), and SIGCHLD.
-const FORWARDED: [Signal; 15] = [
-    Signal::HUP,
-    Signal::INT,
-    Signal::QUIT,
-    Signal::USR1,
-    Signal::USR2,
-    Signal::PIPE,
-    Signal::ALARM,
-    Signal::TERM,
-    Signal::CONT,
-    Signal::TSTP,
-    Signal::URG,
-    Signal::WINCH,
-    Signal::IO,
-    Signal::POWER,
-    Signal::CHILD,
+/// What is not passed on: faults, which are about this process itself, and what a terminal sends to
+/// those in its background.
+const OWN: [Signal; 9] = [
+    Signal::ILL,
+    Signal::TRAP,
+    Signal::ABORT,
+    Signal::BUS,
+    Signal::FPE,
+    Signal::SEGV,
+    Signal::SYS,
+    Signal::TTIN,
+    Signal::TTOU,
 ];
 
 /// Runs `wharf init -- PROGRAM ARGUMENT…` (the arguments without `init`). It must have one thread.
@@ -64,13 +62,11 @@ fn complain(what: &str) {
 }
 
 fn supervise(program: &OsString, arguments: impl Iterator<Item = OsString>) -> io::Result<u8> {
-    // The program inherits the mask, so signals are blocked after it is made. What comes in between
-    // is dropped by the kernel, as for every first process without handlers.
-    let child = Command::new(program)
-        .args(arguments)
-        .process_group(0)
-        .spawn()?;
-    let signals = SignalFd::block(&FORWARDED)?;
+    let signals = SignalFd::all_but(&OWN)?;
+    let mut command = Command::new(program);
+    command.args(arguments).process_group(0);
+    wharf_sys::signal::start_unblocked(&mut command);
+    let child = command.spawn()?;
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let pid = pid.ok_or_else(|| io::Error::other("the child has no id"))?;
     let stdin = rustix::stdio::stdin();
@@ -80,7 +76,6 @@ fn supervise(program: &OsString, arguments: impl Iterator<Item = OsString>) -> i
         rustix::termios::tcsetpgrp(stdin, pid).ok();
     }
     loop {
-        // First, because the program may have ended before signals were blocked.
         while let Ok(Some((ended, status))) = rustix::process::wait(WaitOptions::NOHANG) {
             if ended == pid {
                 return Ok(code(status.exit_status(), status.terminating_signal()));

@@ -92,6 +92,9 @@ pub struct Launch {
     /// machine's crash.
     #[serde(default)]
     pub fleeting: bool,
+    /// Whether the program is `wharf init`, which begins with its signals blocked.
+    #[serde(default)]
+    pub init: bool,
 }
 
 /// What a process's standard input is.

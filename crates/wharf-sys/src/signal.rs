@@ -1,7 +1,9 @@
-//! Signals of a single-threaded program: ignoring them, and taking one by descriptor.
+//! Signals of a single-threaded program: ignoring and blocking them, and taking one by descriptor.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 
 use rustix::process::Signal;
 
@@ -22,6 +24,22 @@ pub fn ignore(signals: &[Signal]) -> io::Result<()> {
     Ok(())
 }
 
+/// Blocks every signal that can be blocked for the calling thread, and for the program it becomes.
+///
+/// # Errors
+/// None that a kernel is known to give.
+pub fn block_all() -> io::Result<()> {
+    set_mask(&full_set())
+}
+
+/// Lets the program of `command` begin with no signal blocked, whatever its parent blocks.
+pub fn start_unblocked(command: &mut Command) {
+    let none = set_of(&[]);
+    // SAFETY: between fork and exec only pthread_sigmask(3) is called, which is async-signal-safe, on a
+    // set that the closure owns.
+    unsafe { command.pre_exec(move || set_mask(&none)) };
+}
+
 /// Receives signals by descriptor; the signals are blocked for the calling thread.
 #[derive(Debug)]
 pub struct SignalFd(OwnedFd);
@@ -39,8 +57,27 @@ impl SignalFd {
         if code != 0 {
             return Err(io::Error::from_raw_os_error(code));
         }
+        Self::of(&set)
+    }
+
+    /// Blocks every signal that can be blocked for the calling thread, and receives all of them but
+    /// those in `left`, which just stay blocked.
+    ///
+    /// # Errors
+    /// What signalfd(2) returns.
+    pub fn all_but(left: &[Signal]) -> io::Result<Self> {
+        block_all()?;
+        let mut set = full_set();
+        for signal in left {
+            // SAFETY: sigdelset(3) writes into an initialised set, and a `Signal` is a valid number.
+            unsafe { libc::sigdelset(&raw mut set, signal.as_raw()) };
+        }
+        Self::of(&set)
+    }
+
+    fn of(set: &libc::sigset_t) -> io::Result<Self> {
         // SAFETY: -1 asks for a new descriptor; the set is initialised and outlives the call.
-        let fd = unsafe { libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+        let fd = unsafe { libc::signalfd(-1, set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
@@ -121,6 +158,24 @@ pub fn send_to(pidfd: impl AsFd, number: i32) -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     Ok(())
+}
+
+fn set_mask(set: &libc::sigset_t) -> io::Result<()> {
+    // SAFETY: the set is initialised and outlives the call; no old mask is asked for.
+    let code = unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, set, std::ptr::null_mut()) };
+    if code != 0 {
+        return Err(io::Error::from_raw_os_error(code));
+    }
+    Ok(())
+}
+
+fn full_set() -> libc::sigset_t {
+    // SAFETY: a sigset_t is an array of integers, which sigfillset(3) only writes into.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut set);
+        set
+    }
 }
 
 fn set_of(signals: &[Signal]) -> libc::sigset_t {

@@ -88,6 +88,7 @@ impl Server {
         request.root = RootSource::Detached(root);
         request.network = network;
         request.stdio = stdio;
+        request.signals_blocked = launch.init;
         request.seccomp = program(launch.seccomp.as_deref())?;
         let running = wharf_runtime::run(request).map_err(|error| create_failure(&error))?;
         let wiring = Wiring {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use wharf_tests_system::{binary, wait};
 
-use crate::with_both;
+use crate::{engine, with_both};
 
 #[test]
 fn a_container_goes_through_its_states() {
@@ -64,6 +64,49 @@ fn wait_returns_the_exit_code_whenever_it_is_asked() {
         assert_eq!(engine.run(client, &["wait", id.out()]).out(), "137");
         engine.run(client, &["rm", id.out()]).succeeded();
     });
+}
+
+/// A stop that comes while `wharf init` has not run its first line yet waits for it.
+#[test]
+fn a_stop_right_after_the_start_is_not_lost() {
+    const ROUNDS: usize = 60;
+    let Some(engine) = engine() else { return };
+    let post = |path: &str| {
+        let answer = engine.request("POST", path, &[]).unwrap();
+        assert_eq!(answer.status, 204, "{path}: {}", answer.text());
+    };
+    for (init, code) in [(true, "143"), (false, "137")] {
+        let mut create = vec!["create"];
+        create.extend(init.then_some("--init"));
+        create.extend(["busybox", "sleep", "1000"]);
+        let id = engine.wharf(&create).out().to_owned();
+        for _ in 0..ROUNDS {
+            let began = Instant::now();
+            post(&format!("/containers/{id}/start"));
+            post(&format!("/containers/{id}/stop"));
+            assert!(
+                began.elapsed() < Duration::from_secs(9),
+                "killed in the end"
+            );
+            assert_eq!(engine.inspect(&id, "{{.State.ExitCode}}"), code);
+        }
+        // What runs for longer, and what joins it, has no signal blocked.
+        post(&format!("/containers/{id}/start"));
+        let first = if init { "2" } else { "1" };
+        let masks = [
+            "sh",
+            "-c",
+            "grep -h SigBlk /proc/$0/status /proc/self/status",
+        ];
+        let read = || {
+            let exec = [&["exec", &id], &masks[..], &[first]].concat();
+            engine.wharf(&exec).out().to_owned()
+        };
+        wait::until_true("the program", || read().contains("SigBlk"));
+        let none = "SigBlk:\t0000000000000000";
+        assert_eq!(read(), [none, none].join("\n"));
+    }
+    engine.finish();
 }
 
 #[test]
