@@ -1,9 +1,11 @@
 //! Settings of an engine.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use ipnet::Ipv4Net;
+
+use crate::defaults::Defaults;
 
 /// Settings of an engine, resolved: flags and files are the program's business.
 #[derive(Debug, Clone)]
@@ -28,12 +30,12 @@ pub struct Config {
     pub dns_search: Vec<String>,
     /// Resolver options of containers; else the host's.
     pub dns_options: Vec<String>,
-    /// Whether containers get an init process unless they say otherwise.
-    pub init: bool,
-    /// Labels of the engine, `key=value`.
-    pub labels: Vec<String>,
-    /// Whether the engine logs for its developers; shown by `info`.
-    pub debug: bool,
+    /// Address of the host at which ports are published whose containers name none.
+    pub publish_address: Ipv4Addr,
+    /// What `host-gateway` stands for; else the bridge's address.
+    pub host_gateway: Option<IpAddr>,
+    /// What may change while the engine runs.
+    pub defaults: Defaults,
     /// The program that shims are made from; it must answer to the argument `shim`.
     pub program: PathBuf,
 }
@@ -51,9 +53,9 @@ impl Default for Config {
             dns: Vec::new(),
             dns_search: Vec::new(),
             dns_options: Vec::new(),
-            init: false,
-            labels: Vec::new(),
-            debug: false,
+            publish_address: Ipv4Addr::UNSPECIFIED,
+            host_gateway: None,
+            defaults: Defaults::default(),
             program: PathBuf::from("/proc/self/exe"),
         }
     }

@@ -74,12 +74,14 @@ impl Inner {
         let mut host = body.host_config;
         check::check_config(&config)?;
         check::check_networking(body.networking_config.as_ref())?;
+        let unsaid = self.defaults();
+        unsaid.fill(&mut host);
         let mut warnings = check::check_host(&mut host, &config)?;
         let (image, parsed) = self.images.for_container(&config.image)?;
         let defaults = &parsed.config.config;
         let command = merge::merge(&mut config, defaults)?;
         check::check_config(&config)?;
-        Security::read(&host)?;
+        Security::read(&host, &unsaid)?;
         if defaults.healthcheck.as_ref().is_some_and(|check| {
             check
                 .test
@@ -101,7 +103,6 @@ impl Inner {
             host.readonly_paths
                 .get_or_insert_with(crate::spec::readonly_paths);
         }
-        host.init.get_or_insert(self.config.init);
         let volumes = config.volumes.iter().flat_map(|volumes| volumes.keys());
         let volumes: Vec<String> = volumes.chain(defaults.volumes.keys()).cloned().collect();
         let mut make_volume = |target: &Path| self.new_volume(target);

@@ -9,7 +9,9 @@ use wharf_wire as wire;
 use crate::container::Container;
 use crate::inner::Inner;
 use crate::start::Starter;
-use crate::{Attachment, Config, Error, EventStream, ImportRequest, LogStream, OpenError};
+use crate::{
+    Attachment, Config, Defaults, Error, EventStream, ImportRequest, LogStream, OpenError,
+};
 
 /// The engine: cheap to clone, all clones are the same engine.
 ///
@@ -35,6 +37,17 @@ impl Engine {
     /// Stops the engine; containers go on.
     pub async fn shutdown(&self) {
         self.inner.shut_down().await;
+    }
+
+    /// Has other settings count from now on.
+    pub fn reload(&self, defaults: Defaults) {
+        self.inner.reload(defaults);
+    }
+
+    /// Returns the settings that may change while the engine runs, as of now.
+    #[must_use]
+    pub fn defaults(&self) -> Arc<Defaults> {
+        self.inner.defaults()
     }
 
     /// Returns the settings.

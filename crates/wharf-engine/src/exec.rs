@@ -254,7 +254,7 @@ impl Inner {
         };
         let groups = definition.host.group_add.as_deref().unwrap_or_default();
         let identity = user::look_up(&RootedDir::open(view), wanted, groups)?;
-        let mut security = Security::read(&definition.host)?;
+        let mut security = Security::read(&definition.host, &self.defaults())?;
         if body.privileged {
             security.capabilities = capabilities::all();
             security.filter = Filter::Unconfined;

@@ -15,7 +15,7 @@ pub(crate) fn info() -> wire::SystemInfo {
     wire::SystemInfo {
         kernel_version: uname.release().to_string_lossy().into_owned(),
         architecture: uname.machine().to_string_lossy().into_owned(),
-        name: uname.nodename().to_string_lossy().into_owned(),
+        name: hostname(),
         operating_system: release.name,
         os_version: release.version,
         os_type: "linux".to_owned(),
@@ -34,6 +34,12 @@ pub(crate) fn info() -> wire::SystemInfo {
         },
         ..wire::SystemInfo::default()
     }
+}
+
+/// Returns the machine's name.
+pub(crate) fn hostname() -> String {
+    let uname = rustix::system::uname();
+    uname.nodename().to_string_lossy().into_owned()
 }
 
 /// Returns the answer of `GET /version` for an engine of the given version.

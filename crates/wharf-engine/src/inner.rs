@@ -13,7 +13,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::{Notify, watch};
 use wharf_network::{BridgeNetwork, IsolatedPool};
@@ -22,6 +22,7 @@ use wharf_store::Store;
 
 use crate::config::Config;
 use crate::container::{Container, Places};
+use crate::defaults::Defaults;
 use crate::error::Error;
 use crate::events::Events;
 use crate::images::Images;
@@ -33,6 +34,8 @@ use crate::security::Filters;
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) config: Config,
+    /// What may change while the engine runs; see [`Self::defaults`].
+    pub(crate) live: RwLock<Arc<Defaults>>,
     pub(crate) places: Places,
     /// Id of this installation, kept in the records.
     pub(crate) id: String,
@@ -64,6 +67,11 @@ impl Inner {
             Ok(result) => result,
             Err(error) => Err(Error::internal("the engine failed", error)),
         }
+    }
+
+    /// What containers get where they do not say, as of now.
+    pub(crate) fn defaults(&self) -> Arc<Defaults> {
+        Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Tells an event of a container.

@@ -26,6 +26,7 @@ mod capabilities;
 mod config;
 mod container;
 mod create;
+mod defaults;
 mod engine;
 mod error;
 mod events;
@@ -60,6 +61,7 @@ mod user;
 mod volumes;
 
 pub use config::Config;
+pub use defaults::{Defaults, NamedRuntime, OWN_RUNTIME};
 pub use engine::Engine;
 pub use error::{Error, ErrorKind};
 pub use hello::GREETING;

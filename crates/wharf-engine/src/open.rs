@@ -9,7 +9,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
@@ -132,6 +132,7 @@ impl Inner {
             closing: watch::Sender::new(false),
             locks: Mutex::new(locks),
             places,
+            live: RwLock::new(Arc::new(config.defaults.clone())),
             config,
         });
         for container in containers {

@@ -38,11 +38,12 @@ pub(crate) fn parse(text: &str) -> Result<ContainerPort, Error> {
 }
 
 /// Returns what is to be published for a container with this address. `127.0.0.1` and the like stay
-/// what they are; no address at all means any.
+/// what they are; where no address of the host is named, it is `unnamed`.
 pub(crate) fn requests(
     host: &wire::HostConfig,
     config: &wire::ContainerConfig,
     address: Ipv4Addr,
+    unnamed: Ipv4Addr,
 ) -> Result<Vec<PortRequest>, Error> {
     let mut requests = Vec::new();
     let mut add = |port: ContainerPort, host_address, host_port| {
@@ -58,14 +59,14 @@ pub(crate) fn requests(
     for (port, bindings) in &bound {
         let port = parse(port)?;
         for binding in bindings.iter().flatten() {
-            add(
-                port,
-                host_address(&binding.host_ip)?,
-                host_port(&binding.host_port)?,
-            );
+            let host_address = match binding.host_ip.as_str() {
+                "" => unnamed,
+                text => host_address(text)?,
+            };
+            add(port, host_address, host_port(&binding.host_port)?);
         }
         if bindings.as_ref().is_none_or(Vec::is_empty) {
-            add(port, Ipv4Addr::UNSPECIFIED, HostPort::Ephemeral);
+            add(port, unnamed, HostPort::Ephemeral);
         }
     }
     if host.publish_all_ports {
@@ -74,16 +75,13 @@ pub(crate) fn requests(
             .keys()
             .filter(|name| !bound.contains_key(*name))
         {
-            add(parse(name)?, Ipv4Addr::UNSPECIFIED, HostPort::Ephemeral);
+            add(parse(name)?, unnamed, HostPort::Ephemeral);
         }
     }
     Ok(requests)
 }
 
 fn host_address(text: &str) -> Result<Ipv4Addr, Error> {
-    if text.is_empty() {
-        return Ok(Ipv4Addr::UNSPECIFIED);
-    }
     match text.parse() {
         Ok(IpAddr::V4(address)) => Ok(address),
         Ok(IpAddr::V6(_)) => Err(Error::not_implemented(format!(

@@ -8,6 +8,7 @@ use wharf_seccomp::{Arch, KernelVersion};
 use wharf_wire as wire;
 
 use crate::capabilities;
+use crate::defaults::Defaults;
 use crate::error::Error;
 
 /// What a request says about security, decided.
@@ -33,7 +34,7 @@ pub(crate) enum Filter {
 }
 
 impl Security {
-    pub(crate) fn read(host: &wire::HostConfig) -> Result<Self, Error> {
+    pub(crate) fn read(host: &wire::HostConfig, unsaid: &Defaults) -> Result<Self, Error> {
         let words = |words: &Option<wire::Words>| words.as_deref().unwrap_or_default().to_vec();
         let mut security = Self {
             capabilities: if host.privileged {
@@ -41,12 +42,12 @@ impl Security {
             } else {
                 capabilities::resolve(&words(&host.cap_add), &words(&host.cap_drop))?
             },
-            filter: if host.privileged {
-                Filter::Unconfined
-            } else {
-                Filter::Default
+            filter: match (&unsaid.seccomp, host.privileged) {
+                (_, true) => Filter::Unconfined,
+                (None, false) => Filter::Default,
+                (Some(document), false) => given(document)?,
             },
-            no_new_privileges: false,
+            no_new_privileges: unsaid.no_new_privileges,
             system_paths: host.privileged,
         };
         for option in host.security_opt.iter().flatten() {
@@ -64,12 +65,7 @@ impl Security {
             ("no-new-privileges", "false") => self.no_new_privileges = false,
             ("seccomp", "unconfined") => self.filter = Filter::Unconfined,
             ("seccomp", "builtin") => self.filter = Filter::Default,
-            ("seccomp", document) => {
-                let parsed = serde_json::from_str(document).map_err(|error| {
-                    Error::invalid(format!("Decoding seccomp profile failed: {error}"))
-                })?;
-                self.filter = Filter::Given(Box::new(parsed));
-            }
+            ("seccomp", document) => self.filter = given(document)?,
             ("systempaths", "unconfined") => self.system_paths = true,
             // There is no such confinement here, so there is nothing to take away.
             ("apparmor", "unconfined") | ("label", "disable") => {}
@@ -82,6 +78,13 @@ impl Security {
         }
         Ok(())
     }
+}
+
+/// A filter of the user's.
+fn given(document: &str) -> Result<Filter, Error> {
+    serde_json::from_str(document)
+        .map(|parsed| Filter::Given(Box::new(parsed)))
+        .map_err(|error| Error::invalid(format!("Decoding seccomp profile failed: {error}")))
 }
 
 /// Compiled filters, by what they are compiled from: compiling takes longer than all else in a
@@ -135,7 +138,7 @@ mod tests {
             security_opt: Some(options.iter().map(|o| (*o).to_owned()).collect()),
             ..Default::default()
         };
-        Security::read(&host).map_err(|error| error.to_string())
+        Security::read(&host, &Defaults::default()).map_err(|error| error.to_string())
     }
 
     #[test]

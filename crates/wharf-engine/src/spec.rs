@@ -321,6 +321,7 @@ pub(crate) fn readonly_paths() -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use crate::defaults::Defaults;
     use std::collections::BTreeMap;
 
     use jiff::Timestamp;
@@ -347,7 +348,7 @@ mod tests {
     }
 
     fn spec(definition: &Definition) -> Spec {
-        let security = Security::read(&definition.host).expect("security");
+        let security = Security::read(&definition.host, &Defaults::default()).expect("security");
         let places = Places {
             data_root: PathBuf::from("/data"),
             exec_root: PathBuf::from("/exec"),

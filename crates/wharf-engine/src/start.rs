@@ -233,7 +233,7 @@ impl Inner {
         let result = self
             .prepare_files(container, &joined)
             .and_then(|(spec, root)| {
-                let security = Security::read(&definition.host)?;
+                let security = Security::read(&definition.host, &self.defaults())?;
                 Ok((spec, root, self.filters.compiled(&security)?))
             });
         steps.done("files, root and specification");
@@ -286,7 +286,7 @@ impl Inner {
         steps.done("user");
         let given = Circumstances {
             user: identity.user,
-            security: &Security::read(&definition.host)?,
+            security: &Security::read(&definition.host, &self.defaults())?,
             places: &self.places,
             cgroup_parent: &self.config.cgroup_parent,
             program: &self.program,
@@ -322,18 +322,23 @@ impl Inner {
             .take()
             .map_err(|error| Error::internal("failed to set up container networking", error))?;
         failpoint::hit("engine.start.address-taken");
-        let published = ports::requests(&definition.host, &definition.config, sandbox.address)
-            .and_then(|requests| {
-                self.network.publish(&requests).map_err(|error| {
-                    Error::internal(
-                        format!(
-                            "driver failed programming external connectivity on endpoint {}",
-                            container.status().name
-                        ),
-                        error,
-                    )
-                })
-            });
+        let published = ports::requests(
+            &definition.host,
+            &definition.config,
+            sandbox.address,
+            self.config.publish_address,
+        )
+        .and_then(|requests| {
+            self.network.publish(&requests).map_err(|error| {
+                Error::internal(
+                    format!(
+                        "driver failed programming external connectivity on endpoint {}",
+                        container.status().name
+                    ),
+                    error,
+                )
+            })
+        });
         let published = match published {
             Ok(published) => published,
             Err(error) => {
@@ -382,12 +387,13 @@ impl Inner {
             names.insert(0, format!("{}.{}", config.hostname, config.domainname));
         }
         let own = endpoint.map(|endpoint| (IpAddr::V4(endpoint.address), names));
-        let gateway = self.network.address().addr();
+        let gateway = self.config.host_gateway;
+        let gateway = gateway.unwrap_or_else(|| self.network.address().addr().into());
         let extra = host.extra_hosts.iter().flatten();
         let hosts = HostsFile {
             own,
             extra: extra
-                .filter_map(|entry| extra_host(entry, IpAddr::V4(gateway)))
+                .filter_map(|entry| extra_host(entry, gateway))
                 .collect(),
         };
         let resolver = self.resolver(container)?;
@@ -468,7 +474,7 @@ impl Inner {
     }
 }
 
-/// Reads `name:address` or `name=address`; `host-gateway` is the bridge's address.
+/// Reads `name:address` or `name=address`; `host-gateway` is the gateway.
 pub(crate) fn extra_host(entry: &str, gateway: IpAddr) -> Option<(IpAddr, String)> {
     let (name, address) = entry.split_once(['=', ':'])?;
     let address = match address {

@@ -35,17 +35,23 @@ impl Inner {
         info.containers_stopped = count(|state| state.running().is_none());
         info.images = i64::try_from(self.images.roots().len()).unwrap_or(i64::MAX);
         self.driver().clone_into(&mut info.driver);
-        info.labels.clone_from(&self.config.labels);
-        info.debug = self.config.debug;
+        let defaults = self.defaults();
+        info.labels.clone_from(&defaults.labels);
+        info.debug = defaults.debug;
         info.docker_root_dir = self.config.data_root.display().to_string();
         info.n_events_listener = i64::try_from(self.events.listeners()).unwrap_or(i64::MAX);
         env!("CARGO_PKG_VERSION").clone_into(&mut info.server_version);
-        "json-file".clone_into(&mut info.logging_driver);
+        info.logging_driver.clone_from(&defaults.log.driver);
         info.live_restore_enabled = true;
-        "wharf".clone_into(&mut info.default_runtime);
-        info.runtimes = BTreeMap::from([("wharf".to_owned(), wire::RuntimeInfo::default())]);
+        info.default_runtime.clone_from(&defaults.runtime);
+        info.runtimes = defaults.runtime_infos();
         "wharf init".clone_into(&mut info.init_binary);
-        info.security_options = vec!["name=seccomp,profile=builtin".to_owned()];
+        let profile = defaults.seccomp.as_ref().map_or("builtin", |_| "custom");
+        info.security_options = vec![format!("name=seccomp,profile={profile}")];
+        if defaults.no_new_privileges {
+            info.security_options
+                .push("name=no-new-privileges".to_owned());
+        }
         info.plugins.network = ["bridge", "host", "none"].map(str::to_owned).to_vec();
         info.plugins.log = ["json-file", "none"].map(str::to_owned).to_vec();
         info.plugins.volume = vec!["local".to_owned()];

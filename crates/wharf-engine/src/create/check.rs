@@ -29,7 +29,8 @@ pub(super) fn check_host(
     }
     let words = |words: &Option<wire::Words>| words.as_deref().unwrap_or_default().to_vec();
     capabilities::resolve(&words(&host.cap_add), &words(&host.cap_drop))?;
-    ports::requests(host, config, std::net::Ipv4Addr::UNSPECIFIED)?;
+    let nowhere = std::net::Ipv4Addr::UNSPECIFIED;
+    ports::requests(host, config, nowhere, nowhere)?;
     if host.shm_size < 0 {
         return Err(Error::invalid("SHM size can not be less than 0"));
     }

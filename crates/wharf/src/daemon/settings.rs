@@ -413,9 +413,14 @@ fn engine(values: &Values) -> Result<wharf_engine::Config, SettingsError> {
         dns,
         dns_search: values.dns_search.clone().unwrap_or_default(),
         dns_options: values.dns_opts.clone().unwrap_or_default(),
-        init: values.init.unwrap_or(false),
-        labels: values.labels.clone().unwrap_or_default(),
-        debug: values.debug.unwrap_or(false),
+        defaults: wharf_engine::Defaults {
+            init: values.init.unwrap_or(false),
+            labels: values.labels.clone().unwrap_or_default(),
+            debug: values.debug.unwrap_or(false),
+            ..default.defaults
+        },
+        publish_address: default.publish_address,
+        host_gateway: default.host_gateway,
         program: default.program,
     })
 }
