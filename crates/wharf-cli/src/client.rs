@@ -31,6 +31,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::grammar::Demand;
 use crate::program::Program;
 use crate::settings::{Address, Host};
 
@@ -56,6 +57,7 @@ pub(crate) struct Client {
     settled: Cell<bool>,
     idle: RefCell<Vec<Sender>>,
     trace: bool,
+    demands: Vec<Demand>,
 }
 
 /// What a request carries.
@@ -67,7 +69,7 @@ enum Content {
 
 impl Client {
     /// Returns a client; it connects when it is first used.
-    pub(crate) fn new(host: Host, program: Program, trace: bool) -> Self {
+    pub(crate) fn new(host: Host, program: Program, trace: bool, demands: Vec<Demand>) -> Self {
         let newest = Minor::parse(wharf_wire::API_VERSION).unwrap_or(Minor(24));
         Self {
             host,
@@ -76,6 +78,7 @@ impl Client {
             settled: Cell::new(false),
             idle: RefCell::default(),
             trace,
+            demands,
         }
     }
 
@@ -152,7 +155,7 @@ impl Client {
             .header("Api-Version")
             .and_then(|text| Minor::parse(&text))
         {
-            self.version.set(self.version.get().min(theirs));
+            self.speak(self.version.get().min(theirs))?;
         }
         reply.bytes().await?;
         Ok(())
@@ -186,14 +189,14 @@ impl Client {
                 Err(ClientError::Engine {
                     status: StatusCode::BAD_REQUEST,
                     message,
-                }) if self.step_down(&message) => {}
+                }) if self.step_down(&message)? => {}
                 other => return other,
             }
         }
     }
 
     /// Goes back to the version an engine offers when it finds ours too new; true when there is one to try.
-    fn step_down(&self, message: &str) -> bool {
+    fn step_down(&self, message: &str) -> Result<bool, ClientError> {
         let offered = message
             .contains("is too new")
             .then(|| message.split("Maximum supported API version is ").nth(1))
@@ -201,12 +204,22 @@ impl Client {
             .and_then(|text| Minor::parse(text.split([' ', ',']).next()?.trim_end_matches('.')));
         match offered {
             Some(minor) if minor < self.version.get() => {
-                self.version.set(minor);
+                self.speak(minor)?;
                 self.settled.set(true);
-                true
+                Ok(true)
             }
-            _ => false,
+            _ => Ok(false),
         }
+    }
+
+    /// Speaks a version from here on, unless a flag on the line needs a newer one.
+    fn speak(&self, version: Minor) -> Result<(), ClientError> {
+        self.version.set(version);
+        let refusal = self
+            .demands
+            .iter()
+            .find_map(|demand| demand.refusal(version.0));
+        refusal.map_or(Ok(()), |text| Err(ClientError::TooOld(text)))
     }
 
     fn versioned(&self, path: &str) -> String {

@@ -39,7 +39,7 @@ mod wait;
 
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::grammar::{Arity, Flag, Grammar, Invalid, Line, UsageError, UsageProblem};
+use crate::grammar::{Arity, Demand, Flag, Grammar, Invalid, Line, UsageError, UsageProblem};
 use crate::printer::Printer;
 use crate::program::Program;
 use crate::settings::Host;
@@ -51,6 +51,8 @@ pub(crate) struct Context {
     pub(crate) command: String,
     pub(crate) printer: Printer,
     globals: Globals,
+    /// What the flags ask of the engine.
+    demands: Vec<Demand>,
 }
 
 impl Context {
@@ -58,7 +60,12 @@ impl Context {
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         let host = Host::resolve(self.globals.hosts.first().map(String::as_str))
             .map_err(|error| Failure::of(&error))?;
-        Ok(Client::new(host, self.program, self.globals.debug))
+        Ok(Client::new(
+            host,
+            self.program,
+            self.globals.debug,
+            self.demands.clone(),
+        ))
     }
 
     /// Runs what talks to the engine, on this thread.
@@ -125,7 +132,8 @@ impl<A: Default> AnyCommand for Command<A> {
         arguments: &[String],
     ) -> Result<u8, Failure> {
         let command = format!("{} {name}", program.name());
-        match self.grammar.parse(arguments) {
+        let mut demands = Vec::new();
+        match self.grammar.parse_noting(arguments, &mut demands) {
             Ok(Line::Help) => {
                 Printer.data(self.help(program, name).as_bytes())?;
                 Ok(0)
@@ -136,6 +144,7 @@ impl<A: Default> AnyCommand for Command<A> {
                     command,
                     printer: Printer,
                     globals,
+                    demands: heeded(demands)?,
                 },
                 values,
                 positional,
@@ -248,6 +257,14 @@ pub(crate) fn dispatch(program: Program, arguments: &[String]) -> Result<u8, Fai
             Some((command, name)) => command.execute(program, globals, name, rest),
             None => Err(unknown(program, word, None)),
         },
+    }
+}
+
+/// Refuses the flags that no engine of ours can mean; the others wait for what the engine turns out to be.
+fn heeded(demands: Vec<Demand>) -> Result<Vec<Demand>, Failure> {
+    match demands.iter().find_map(|demand| demand.refusal(u32::MAX)) {
+        Some(refusal) => Err(Failure::message(refusal)),
+        None => Ok(demands),
     }
 }
 

@@ -10,10 +10,12 @@
 //! help, and its use is an error that names it.
 
 mod arity;
+mod demand;
 mod error;
 mod help;
 
 pub use arity::Arity;
+pub use demand::{Demand, Needs};
 pub use error::{UsageError, UsageProblem};
 pub use help::{HelpEntry, flag_usages};
 
@@ -58,6 +60,7 @@ pub struct Flag<A: 'static> {
     /// The default as the help shows it, quotes included; empty when none is shown.
     default: &'static str,
     hidden: bool,
+    needs: Needs,
     action: Action<A>,
 }
 
@@ -71,6 +74,7 @@ impl<A> Flag<A> {
             about,
             default: "",
             hidden: false,
+            needs: Needs::Nothing,
             action: Action::Switch(set),
         }
     }
@@ -89,6 +93,7 @@ impl<A> Flag<A> {
             about,
             default: "",
             hidden: false,
+            needs: Needs::Nothing,
             action: Action::Value(set),
         }
     }
@@ -102,6 +107,7 @@ impl<A> Flag<A> {
             about: "",
             default: "",
             hidden: true,
+            needs: Needs::Nothing,
             action: Action::Refuse,
         }
     }
@@ -121,6 +127,24 @@ impl<A> Flag<A> {
     /// The same, left out of the help.
     pub const fn hidden(mut self) -> Self {
         self.hidden = true;
+        self
+    }
+
+    /// The same for engines of this API version, 1.x, and later ones.
+    pub const fn since(mut self, minor: u32) -> Self {
+        self.needs = Needs::Api(minor);
+        self
+    }
+
+    /// The same for engines that run on Windows.
+    pub const fn windows(mut self) -> Self {
+        self.needs = Needs::Windows;
+        self
+    }
+
+    /// The same for engines with experimental features.
+    pub const fn experimental(mut self) -> Self {
+        self.needs = Needs::Experimental;
         self
     }
 
@@ -161,6 +185,15 @@ pub enum Line<A> {
 impl<A: Default> Grammar<A> {
     /// Reads the arguments that follow the command's name.
     pub fn parse(&self, arguments: &[String]) -> Result<Line<A>, UsageProblem> {
+        self.parse_noting(arguments, &mut Vec::new())
+    }
+
+    /// The same; what the flags that were typed ask of the engine is added to `demands`.
+    pub fn parse_noting(
+        &self,
+        arguments: &[String],
+        demands: &mut Vec<Demand>,
+    ) -> Result<Line<A>, UsageProblem> {
         let mut values = A::default();
         let mut positional = Vec::new();
         let mut rest = arguments.iter();
@@ -168,14 +201,14 @@ impl<A: Default> Grammar<A> {
             if argument == "--" {
                 positional.extend(rest.by_ref().cloned());
             } else if let Some(long) = argument.strip_prefix("--") {
-                if self.long(&mut values, long, &mut rest)? {
+                if self.long(&mut values, long, &mut rest, demands)? {
                     return Ok(Line::Help);
                 }
             } else if let Some(shorts) = argument
                 .strip_prefix('-')
                 .filter(|shorts| !shorts.is_empty())
             {
-                if self.shorts(&mut values, shorts, &mut rest)? {
+                if self.shorts(&mut values, shorts, &mut rest, demands)? {
                     return Ok(Line::Help);
                 }
             } else {
@@ -195,6 +228,7 @@ impl<A: Default> Grammar<A> {
         values: &mut A,
         text: &str,
         rest: &mut impl Iterator<Item = &'a String>,
+        demands: &mut Vec<Demand>,
     ) -> Result<bool, UsageProblem> {
         let (name, attached) = match text.split_once('=') {
             Some((name, value)) => (name, Some(value)),
@@ -216,6 +250,7 @@ impl<A: Default> Grammar<A> {
                 Err(UsageProblem::UnknownLong(name.to_owned()))
             };
         };
+        flag.needs.note(flag.long, demands);
         match flag.action {
             Action::Refuse => Err(UsageProblem::Refused(format!("--{name}"))),
             Action::Switch(set) => set_switch(flag, set, values, attached).map(|()| false),
@@ -237,6 +272,7 @@ impl<A: Default> Grammar<A> {
         values: &mut A,
         group: &str,
         rest: &mut impl Iterator<Item = &'a String>,
+        demands: &mut Vec<Demand>,
     ) -> Result<bool, UsageProblem> {
         let mut letters = group.chars();
         loop {
@@ -263,6 +299,7 @@ impl<A: Default> Grammar<A> {
                 .as_str()
                 .strip_prefix('=')
                 .filter(|_| here.len() > 2);
+            flag.needs.note(flag.long, demands);
             match flag.action {
                 Action::Refuse => {
                     return Err(UsageProblem::Refused(format!("-{letter}, --{}", flag.long)));

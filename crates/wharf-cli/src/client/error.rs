@@ -53,6 +53,9 @@ pub(crate) enum ClientError {
         /// The engine's words.
         message: String,
     },
+    /// A flag needs a newer engine.
+    #[error("{0}")]
+    TooOld(String),
     /// The answer is not what it should be.
     #[error("cannot understand the engine's answer")]
     Decode(#[source] serde_json::Error),

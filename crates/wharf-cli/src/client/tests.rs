@@ -82,7 +82,7 @@ fn client(path: PathBuf) -> Client {
         address: Address::Unix(path),
         chosen: true,
     };
-    Client::new(host, Program::Wharf, false)
+    Client::new(host, Program::Wharf, false, Vec::new())
 }
 
 #[test]

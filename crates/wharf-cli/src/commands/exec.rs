@@ -52,7 +52,8 @@ pub(super) static COMMAND: Command<Arguments> = Command {
                 a.environment.push(environment::variable(v)?);
                 Ok(())
             })
-            .short('e'),
+            .short('e')
+            .since(25),
             F::value(
                 "env-file",
                 "list",
@@ -61,7 +62,8 @@ pub(super) static COMMAND: Command<Arguments> = Command {
                     a.environment_files.push(v.to_owned());
                     Ok(())
                 },
-            ),
+            )
+            .since(25),
             F::switch(
                 "interactive",
                 "Keep STDIN open even if not attached",
@@ -93,7 +95,8 @@ pub(super) static COMMAND: Command<Arguments> = Command {
                     Ok(())
                 },
             )
-            .short('w'),
+            .short('w')
+            .since(35),
         ]],
         interspersed: false,
         arity: Arity::AtLeast(2),

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use wharf_wire::ImageHistoryItem;
-use wharf_wire::query::encode;
+use wharf_wire::query::{QueryWriter, encode};
 
 use super::ps::FORMAT_ABOUT;
 use super::{Command, Context};
@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::format::listing::{Kind, Row, Shape};
 use crate::format::{ago, text, units};
 use crate::grammar::{Arity, Flag, Grammar};
+use crate::options::platform;
 
 #[derive(Debug, Default)]
 pub(super) struct Arguments {
@@ -18,6 +19,7 @@ pub(super) struct Arguments {
     /// Inverted, so that the zero value is Docker's default.
     exact: bool,
     no_trunc: bool,
+    platform: Option<String>,
     quiet: bool,
 }
 
@@ -41,7 +43,16 @@ pub(super) static COMMAND: Command<Arguments> = Command {
             .short('H')
             .default("true"),
             F::switch("no-trunc", "Don't truncate output", |a, on| a.no_trunc = on),
-            F::refused("platform"),
+            F::value(
+                "platform",
+                "string",
+                "Show history for the given platform. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")",
+                |a, v| {
+                    a.platform = Some(platform::parse(v)?);
+                    Ok(())
+                },
+            )
+            .since(48),
             F::switch("quiet", "Only show image IDs", |a, on| a.quiet = on).short('q'),
         ]],
         interspersed: true,
@@ -78,10 +89,16 @@ fn run(context: &Context, arguments: Arguments, words: Vec<String>) -> Result<u8
         format => format.as_deref(),
     };
     let shape = Shape::new(&KIND, format, table);
+    let query = QueryWriter::new()
+        .text(
+            "platform",
+            arguments.platform.as_deref().unwrap_or_default(),
+        )
+        .finish();
     let client = context.client()?;
     let items: Vec<ImageHistoryItem> = context.block_on(async {
         Ok(client
-            .get(&format!("/images/{}/history", encode(&words[0])))
+            .get(&format!("/images/{}/history{query}", encode(&words[0])))
             .await?)
     })?;
     let now = Timestamp::now().as_second();

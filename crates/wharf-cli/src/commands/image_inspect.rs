@@ -3,13 +3,23 @@
 use super::Command;
 use super::inspect::{Arguments, FORMAT, Kind, inspect};
 use crate::grammar::{Arity, Flag, Grammar};
+use crate::options::platform;
 
 pub(super) static COMMAND: Command<Arguments> = Command {
     names: &["image inspect"],
     about: "Display detailed information on one or more images",
     usage: "[OPTIONS] IMAGE [IMAGE...]",
     grammar: Grammar {
-        flags: &[FORMAT, &[Flag::<Arguments>::refused("platform")]],
+        flags: &[FORMAT, &[Flag::<Arguments>::value(
+                "platform",
+                "string",
+                "Inspect a specific platform of the multi-platform image. If the image or the server is not multi-platform capable, the command will error out if the platform does not match. 'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)",
+                |a, v| {
+                    a.platform = Some(platform::parse(v)?);
+                    Ok(())
+                },
+            )
+            .since(49)]],
         interspersed: true,
         arity: Arity::AtLeast(1),
     },

@@ -55,7 +55,8 @@ pub(super) static COMMAND: Command<Arguments> = Command {
                     v.clone_into(&mut a.platform);
                     Ok(())
                 },
-            ),
+            )
+            .since(32),
         ]],
         interspersed: true,
         arity: Arity::AtLeast(1),

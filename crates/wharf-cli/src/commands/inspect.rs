@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::ser::{PrettyFormatter, Serializer};
 use wharf_template::{MissingKey, Options, Template};
-use wharf_wire::query::encode;
+use wharf_wire::query::{QueryWriter, encode};
 
 use super::{Command, Context};
 use crate::client::{Client, ClientError};
@@ -16,6 +16,8 @@ pub(super) struct Arguments {
     format: Option<String>,
     size: bool,
     kind: Option<String>,
+    /// Of an image, as the API takes it.
+    pub(super) platform: Option<String>,
 }
 
 type F = Flag<Arguments>;
@@ -91,12 +93,16 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    fn path(self, name: &str, size: bool) -> String {
+    fn path(self, name: &str, arguments: &Arguments) -> String {
         let name = encode(name);
         match self {
-            Self::Container if size => format!("/containers/{name}/json?size=1"),
+            Self::Container if arguments.size => format!("/containers/{name}/json?size=1"),
             Self::Container => format!("/containers/{name}/json"),
-            Self::Image => format!("/images/{name}/json"),
+            Self::Image => {
+                let platform = arguments.platform.as_deref().unwrap_or_default();
+                let query = QueryWriter::new().text("platform", platform).finish();
+                format!("/images/{name}/json{query}")
+            }
             Self::Network => format!("/networks/{name}"),
             Self::Volume => format!("/volumes/{name}"),
         }
@@ -136,7 +142,7 @@ pub(super) fn inspect(
     let (objects, missing) = context.block_on(async {
         let (mut objects, mut missing) = (Vec::new(), Vec::new());
         for name in names {
-            match find(&client, kinds, name, arguments.size).await {
+            match find(&client, kinds, name, arguments).await {
                 Ok(object) => objects.push(object),
                 Err(FindError::Nowhere(name)) => {
                     missing.push(format!("Error: No such object: {name}"));
@@ -169,9 +175,14 @@ enum FindError {
     Client(ClientError),
 }
 
-async fn find(client: &Client, kinds: &[Kind], name: &str, size: bool) -> Result<Value, FindError> {
+async fn find(
+    client: &Client,
+    kinds: &[Kind],
+    name: &str,
+    arguments: &Arguments,
+) -> Result<Value, FindError> {
     for kind in kinds {
-        match client.get(&kind.path(name, size)).await {
+        match client.get(&kind.path(name, arguments)).await {
             Ok(object) => return Ok(object),
             // A kind the engine does not serve has no objects; a name that one kind refuses may be another's.
             Err(ClientError::Engine { status, .. })

@@ -10,11 +10,13 @@ use super::{Command, Context};
 use crate::client::FileBody;
 use crate::failure::{Failure, chain, errno_text};
 use crate::grammar::{Arity, Flag, Grammar};
+use crate::options::platform;
 use crate::progress::Display;
 
 #[derive(Debug, Default)]
 pub(super) struct Arguments {
     input: Option<String>,
+    platforms: Vec<String>,
     quiet: bool,
 }
 
@@ -36,7 +38,16 @@ pub(super) static COMMAND: Command<Arguments> = Command {
                 },
             )
             .short('i'),
-            F::refused("platform"),
+            F::value(
+                "platform",
+                "string",
+                "Load only the given platform(s). Formatted as a comma-separated list of \"os[/arch[/variant]]\" (e.g., \"linux/amd64,linux/arm64/v8\").",
+                |a, v| {
+                    for one in v.split(',') { a.platforms.push(platform::parse(one)?); }
+                    Ok(())
+                },
+            )
+            .since(48),
             F::switch("quiet", "Suppress the load output", |a, on| a.quiet = on).short('q'),
         ]],
         interspersed: true,
@@ -57,7 +68,10 @@ fn run(context: &Context, arguments: Arguments, _: Vec<String>) -> Result<u8, Fa
     };
     // Without a terminal there is nobody to watch bars.
     let quiet = arguments.quiet || !crate::terminal::output_is_terminal();
-    let query = QueryWriter::new().flag("quiet", quiet).finish();
+    let query = QueryWriter::new()
+        .flag("quiet", quiet)
+        .each("platform", &arguments.platforms)
+        .finish();
     let client = context.client()?;
     context.block_on(async {
         let reply = client

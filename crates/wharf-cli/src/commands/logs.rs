@@ -63,7 +63,8 @@ pub(super) static COMMAND: Command<Arguments> = Command {
                     a.until = Some(v.to_owned());
                     Ok(())
                 },
-            ),
+            )
+            .since(35),
         ]],
         interspersed: true,
         arity: Arity::Exactly(1),

@@ -1,6 +1,7 @@
 //! `pull`: images from where they are kept.
 
 use wharf_types::Reference;
+use wharf_wire::ImageCreateQuery;
 
 use super::create::pull_path;
 use super::{Command, Context};
@@ -10,6 +11,9 @@ use crate::progress::{Display, ProgressError};
 
 #[derive(Debug, Default)]
 pub(super) struct Arguments {
+    all_tags: bool,
+    /// Whether signatures are asked for, which is refused.
+    content_trust: bool,
     platform: String,
     quiet: bool,
 }
@@ -22,8 +26,22 @@ pub(super) static COMMAND: Command<Arguments> = Command {
     usage: "[OPTIONS] NAME[:TAG|@DIGEST]",
     grammar: Grammar {
         flags: &[&[
-            F::refused("all-tags").short('a'),
-            F::refused("disable-content-trust"),
+            F::switch(
+                "all-tags",
+                "Download all tagged images in the repository",
+                |a, on| {
+                    a.all_tags = on;
+                },
+            )
+            .short('a'),
+            F::switch(
+                "disable-content-trust",
+                "Skip image verification",
+                |a, on| {
+                    a.content_trust = !on;
+                },
+            )
+            .default("true"),
             F::value(
                 "platform",
                 "string",
@@ -32,7 +50,8 @@ pub(super) static COMMAND: Command<Arguments> = Command {
                     v.clone_into(&mut a.platform);
                     Ok(())
                 },
-            ),
+            )
+            .since(32),
             F::switch("quiet", "Suppress verbose output", |a, on| a.quiet = on).short('q'),
         ]],
         interspersed: true,
@@ -45,14 +64,35 @@ fn run(context: &Context, arguments: Arguments, words: Vec<String>) -> Result<u8
     let reference: Reference = words[0]
         .parse()
         .map_err(|error: wharf_types::ReferenceError| Failure::of(&error))?;
-    if reference.tag().is_none() && reference.digest().is_none() && !arguments.quiet {
-        context.printer.line("Using default tag: latest")?;
+    if arguments.content_trust {
+        return Err(Failure::message(
+            "content trust is not supported: leave --disable-content-trust as it is",
+        ));
     }
+    let path = if arguments.all_tags {
+        if reference.tag().is_some() || reference.digest().is_some() {
+            return Err(Failure::message("tag can't be used with --all-tags/-a"));
+        }
+        let query = ImageCreateQuery {
+            from_image: reference.familiar_name(),
+            platform: arguments.platform.clone(),
+            ..ImageCreateQuery::default()
+        };
+        format!("/images/create{}", query.write())
+    } else {
+        if reference.tag().is_none() && reference.digest().is_none() && !arguments.quiet {
+            context.printer.line("Using default tag: latest")?;
+        }
+        pull_path(&reference, &arguments.platform)
+    };
+    let shown = if arguments.all_tags {
+        reference.to_string()
+    } else {
+        reference.with_default_tag().to_string()
+    };
     let client = context.client()?;
     context.block_on(async {
-        let reply = client
-            .post(&pull_path(&reference, &arguments.platform))
-            .await?;
+        let reply = client.post(&path).await?;
         let display = if arguments.quiet {
             Display::silent()
         } else {
@@ -62,9 +102,7 @@ fn run(context: &Context, arguments: Arguments, words: Vec<String>) -> Result<u8
             ProgressError::Output(error) => error.into(),
             error => Failure::message(chain(&error)),
         })?;
-        context
-            .printer
-            .line(&reference.with_default_tag().to_string())?;
+        context.printer.line(&shown)?;
         Ok(0)
     })
 }

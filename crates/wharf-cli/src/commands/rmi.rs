@@ -1,17 +1,20 @@
 //! `rmi`: images removed.
 
 use hyper::Method;
-use wharf_wire::query::encode;
-use wharf_wire::{ImageDelete, ImageRemoveQuery};
+use wharf_wire::ImageDelete;
+use wharf_wire::query::{QueryWriter, encode};
 
 use super::{Command, Context};
 use crate::client::ClientError;
 use crate::failure::{Failure, chain};
 use crate::grammar::{Arity, Flag, Grammar};
+use crate::options::platform;
 
 #[derive(Debug, Default)]
 pub(super) struct Arguments {
-    query: ImageRemoveQuery,
+    force: bool,
+    no_prune: bool,
+    platforms: Vec<String>,
 }
 
 type F = Flag<Arguments>;
@@ -23,13 +26,22 @@ pub(super) static COMMAND: Command<Arguments> = Command {
     grammar: Grammar {
         flags: &[&[
             F::switch("force", "Force removal of the image", |a, on| {
-                a.query.force = on;
+                a.force = on;
             })
             .short('f'),
             F::switch("no-prune", "Do not delete untagged parents", |a, on| {
-                a.query.no_prune = on;
+                a.no_prune = on;
             }),
-            F::refused("platform"),
+            F::value(
+                "platform",
+                "string",
+                "Remove only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")",
+                |a, v| {
+                    for one in v.split(',') { a.platforms.push(platform::parse(one)?); }
+                    Ok(())
+                },
+            )
+            .since(50),
         ]],
         interspersed: true,
         arity: Arity::AtLeast(1),
@@ -38,7 +50,11 @@ pub(super) static COMMAND: Command<Arguments> = Command {
 };
 
 fn run(context: &Context, arguments: Arguments, names: Vec<String>) -> Result<u8, Failure> {
-    let query = arguments.query.write();
+    let query = QueryWriter::new()
+        .flag("force", arguments.force)
+        .flag("noprune", arguments.no_prune)
+        .each("platforms", &arguments.platforms)
+        .finish();
     let client = context.client()?;
     let (failures, fatal) = context.block_on(async {
         let (mut failures, mut fatal) = (Vec::new(), false);
@@ -73,7 +89,7 @@ fn run(context: &Context, arguments: Arguments, names: Vec<String>) -> Result<u8
     if failures.is_empty() {
         return Ok(0);
     }
-    if arguments.query.force && !fatal {
+    if arguments.force && !fatal {
         context.printer.note(&failures.join("\n"));
         return Ok(0);
     }

@@ -6,10 +6,12 @@ use super::export::download;
 use super::{Command, Context};
 use crate::failure::Failure;
 use crate::grammar::{Arity, Flag, Grammar};
+use crate::options::platform;
 
 #[derive(Debug, Default)]
 pub(super) struct Arguments {
     output: Option<String>,
+    platforms: Vec<String>,
 }
 
 type F = Flag<Arguments>;
@@ -30,7 +32,16 @@ pub(super) static COMMAND: Command<Arguments> = Command {
                 },
             )
             .short('o'),
-            F::refused("platform"),
+            F::value(
+                "platform",
+                "string",
+                "Save only the given platform(s). Formatted as a comma-separated list of \"os[/arch[/variant]]\" (e.g., \"linux/amd64,linux/arm64/v8\")",
+                |a, v| {
+                    for one in v.split(',') { a.platforms.push(platform::parse(one)?); }
+                    Ok(())
+                },
+            )
+            .since(48),
         ]],
         interspersed: true,
         arity: Arity::AtLeast(1),
@@ -39,7 +50,10 @@ pub(super) static COMMAND: Command<Arguments> = Command {
 };
 
 fn run(context: &Context, arguments: Arguments, names: Vec<String>) -> Result<u8, Failure> {
-    let query = QueryWriter::new().each("names", &names).finish();
+    let query = QueryWriter::new()
+        .each("names", &names)
+        .each("platform", &arguments.platforms)
+        .finish();
     download(
         context,
         &format!("/images/get{query}"),

@@ -33,8 +33,20 @@ pub(super) static COMMAND: Command<Arguments> = Command {
                 |a, on| a.attach = on,
             )
             .short('a'),
-            F::refused("checkpoint"),
-            F::refused("checkpoint-dir"),
+            F::value(
+                "checkpoint",
+                "string",
+                "Restore from this checkpoint",
+                |_, _| Ok(()),
+            )
+            .experimental(),
+            F::value(
+                "checkpoint-dir",
+                "string",
+                "Use a custom checkpoint storage directory",
+                |_, _| Ok(()),
+            )
+            .experimental(),
             F::value(
                 "detach-keys",
                 "string",

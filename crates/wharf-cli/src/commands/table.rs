@@ -81,6 +81,8 @@ pub(super) fn group(name: &str) -> Option<&'static Group> {
 
 /// Finds a command, and the name it is shown by: an alias within a group is shown by the group's first name.
 pub(super) fn find(name: &str) -> Option<(&'static dyn AnyCommand, &'static str)> {
+    // Docker takes this one and shows it nowhere.
+    let name = if name == "remove" { "rm" } else { name };
     COMMANDS.iter().find_map(|command| {
         let names = command.names();
         let found = names.iter().find(|known| **known == name)?;

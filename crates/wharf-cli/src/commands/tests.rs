@@ -92,10 +92,10 @@ fn lines_that_are_wrong_are_told_as_docker_tells_them() {
         ("invalid argument \"foo\" for \"-f, --filter\" flag: bad format of filter (expected name=value)".to_owned(), 125)
     );
     assert_eq!(
-        first_line("run --gpus all x"),
+        first_line("run --cpu-count 1 x"),
         (
-            "flag --gpus is known from Docker, but wharf does not serve it yet".to_owned(),
-            125
+            "\"--cpu-count\" is only supported on a Docker daemon running on windows, but the Docker daemon is running on linux".to_owned(),
+            1
         )
     );
     assert_eq!(

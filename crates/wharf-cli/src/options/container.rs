@@ -8,7 +8,7 @@ pub(crate) use table::{CREATE_ONLY, RUN_ONLY, SHARED};
 
 use std::collections::BTreeMap;
 
-use wharf_wire::{Mount, RestartPolicy, ThrottleDevice, Ulimit, WeightDevice};
+use wharf_wire::{DeviceRequest, Mount, RestartPolicy, ThrottleDevice, Ulimit, WeightDevice};
 
 use super::health::HealthArguments;
 use super::network::Attachment;
@@ -64,6 +64,9 @@ pub(crate) struct ContainerArguments {
     pub(crate) platform: String,
     pub(crate) pull: Pull,
     pub(crate) quiet: bool,
+    /// Whether signatures are asked for, which is refused.
+    pub(crate) content_trust: bool,
+    pub(crate) api_socket: bool,
     pub(crate) cidfile: String,
     pub(crate) detach: bool,
     pub(crate) detach_keys: Option<String>,
@@ -99,6 +102,7 @@ pub(crate) struct ContainerArguments {
     pub(crate) shm_size: i64,
     pub(crate) devices: Vec<String>,
     pub(crate) device_rules: Vec<String>,
+    pub(crate) device_requests: Vec<DeviceRequest>,
     // Networks.
     pub(crate) networks: Vec<Attachment>,
     pub(crate) aliases: Vec<String>,
@@ -115,6 +119,7 @@ pub(crate) struct ContainerArguments {
     pub(crate) dns_search: Vec<String>,
     pub(crate) extra_hosts: Vec<String>,
     // Isolation.
+    pub(crate) isolation: String,
     pub(crate) privileged: bool,
     pub(crate) cap_add: Vec<String>,
     pub(crate) cap_drop: Vec<String>,

@@ -35,6 +35,24 @@ pub(crate) fn parse(text: &str) -> Result<DeviceMapping, Invalid> {
     })
 }
 
+/// Whether a device is named by a CDI specification, `vendor.com/class=name`, and not by its path.
+pub(crate) fn is_qualified(text: &str) -> bool {
+    let Some((kind, name)) = text.split_once('=') else {
+        return false;
+    };
+    let Some((vendor, class)) = kind.split_once('/') else {
+        return false;
+    };
+    let plain = |part: &str, more: &[u8]| {
+        part.starts_with(|first: char| first.is_ascii_alphanumeric())
+            && part.ends_with(|last: char| last.is_ascii_alphanumeric())
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || more.contains(&byte))
+    };
+    plain(vendor, b"_-.") && plain(class, b"_-.") && plain(name, b"_-.:")
+}
+
 fn is_mode(text: &str) -> bool {
     let mut seen = String::new();
     !text.is_empty()
@@ -48,6 +66,14 @@ fn is_mode(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cdi_name_is_no_path() {
+        assert!(is_qualified("vendor.com/gpu=all") && is_qualified("a.b/c=0:1"));
+        for path in ["/dev/fuse", "/dev/a=b", "vendor.com/gpu", "vendor.com/gpu="] {
+            assert!(!is_qualified(path), "{path}");
+        }
+    }
 
     #[test]
     fn a_device_has_one_to_three_parts() {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use wharf_wire::{
-    ContainerConfig, ContainerCreateBody, Empty, EndpointIpam, EndpointSettings, HostConfig,
-    LogConfig, NetworkingConfig, PortMap, Words,
+    ContainerConfig, ContainerCreateBody, DeviceRequest, Empty, EndpointIpam, EndpointSettings,
+    HostConfig, LogConfig, Mount, NetworkingConfig, PortMap, Words,
 };
 
 use super::super::device;
@@ -18,6 +18,9 @@ use super::super::security::{self, Security, SecurityError};
 use super::super::volume::{self, Volume, VolumeError};
 use super::{ContainerArguments, Streams};
 use crate::grammar::Invalid;
+
+/// Where programs in a container look for an engine.
+const API_SOCKET: &str = "/var/run/docker.sock";
 
 /// Flags that do not make a container together.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +56,8 @@ pub(crate) enum BodyError {
     Aliases,
     #[error("network {0:?} is specified multiple times")]
     SameNetwork(String),
+    #[error("content trust is not supported: leave --disable-content-trust as it is")]
+    ContentTrust,
     #[error("conflicting options: cannot specify both --restart and --rm")]
     RestartAndRemove,
     #[error("conflicting options: cannot specify both {0} and per-network {1}")]
@@ -76,6 +81,9 @@ pub(crate) fn body(
 ) -> Result<Created, BodyError> {
     if !is_id(image) {
         image.parse::<wharf_types::Reference>()?;
+    }
+    if arguments.content_trust {
+        return Err(BodyError::ContentTrust);
     }
     let streams = streams(arguments);
     let mut binds = Vec::new();
@@ -240,13 +248,28 @@ fn host_config(
         userns_mode: arguments.userns.clone(),
         shm_size: arguments.shm_size,
         sysctls: arguments.sysctls.clone(),
+        isolation: arguments.isolation.clone(),
         runtime: arguments.runtime.clone(),
-        mounts: arguments.mounts.clone(),
+        mounts: mounts(arguments),
         masked_paths: system_paths.clone(),
         readonly_paths: system_paths,
         init: arguments.init,
         ..resources(arguments)?
     })
+}
+
+/// The mounts asked for; the engine's socket is one where it is asked for by its own flag.
+fn mounts(arguments: &ContainerArguments) -> Vec<Mount> {
+    let mut mounts = arguments.mounts.clone();
+    if arguments.api_socket {
+        mounts.push(Mount {
+            kind: "bind".to_owned(),
+            source: crate::settings::DEFAULT_SOCKET.to_owned(),
+            target: API_SOCKET.to_owned(),
+            ..Mount::default()
+        });
+    }
+    mounts
 }
 
 /// The part of the host configuration that limits resources.
@@ -256,10 +279,22 @@ fn resources(arguments: &ContainerArguments) -> Result<HostConfig, BodyError> {
     {
         return Err(BodyError::Swappiness(swappiness));
     }
-    let devices = arguments.devices.iter().map(|text| device::parse(text));
+    let (qualified, paths): (Vec<_>, Vec<_>) = arguments
+        .devices
+        .iter()
+        .partition(|text| device::is_qualified(text));
+    let devices = paths.into_iter().map(|text| device::parse(text));
     let devices = devices
         .collect::<Result<Vec<_>, _>>()
         .map_err(BodyError::Device)?;
+    let mut requests = arguments.device_requests.clone();
+    if !qualified.is_empty() {
+        requests.push(DeviceRequest {
+            driver: "cdi".to_owned(),
+            device_ids: Some(qualified.into_iter().cloned().collect()),
+            ..DeviceRequest::default()
+        });
+    }
     Ok(HostConfig {
         cpu_shares: arguments.cpu_shares,
         memory: arguments.memory,
@@ -279,6 +314,7 @@ fn resources(arguments: &ContainerArguments) -> Result<HostConfig, BodyError> {
         cpuset_mems: arguments.cpuset_mems.clone(),
         devices: Some(devices),
         device_cgroup_rules: some_unless_empty(arguments.device_rules.clone()),
+        device_requests: some_unless_empty(requests),
         kernel_memory: arguments.kernel_memory,
         memory_reservation: arguments.memory_reservation,
         memory_swap: arguments.memory_swap,
@@ -308,10 +344,11 @@ fn check_modes(arguments: &ContainerArguments) -> Result<(), BodyError> {
         matches!(arguments.pid.as_str(), "" | "host") || of_container(&arguments.pid),
     )?;
     check("uts", "UTS", matches!(arguments.uts.as_str(), "" | "host"))?;
+    let userns = arguments.userns.split(':').next().unwrap_or_default();
     check(
         "userns",
         "USER",
-        matches!(arguments.userns.as_str(), "" | "host"),
+        matches!(userns, "" | "host" | "auto" | "keep-id"),
     )?;
     check(
         "cgroupns",

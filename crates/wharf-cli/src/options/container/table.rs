@@ -6,7 +6,9 @@
 
 use wharf_wire::{ThrottleDevice, WeightDevice};
 
-use super::super::{duration, environment, hosts, key_value, mount, network, number, size, ulimit};
+use super::super::{
+    duration, environment, gpus, hosts, key_value, mount, network, number, size, ulimit,
+};
 use super::{ContainerArguments, Pull};
 use crate::grammar::{Flag, Invalid};
 
@@ -50,7 +52,8 @@ pub(crate) static SHARED: &[F] = &[
     F::value("annotation", "map", "Add an annotation to the container (passed through to the OCI runtime)", |a, v| {
         Ok(key_value::add_label(&mut a.annotations, v)?)
     })
-    .default("map[]"),
+    .default("map[]")
+    .since(43),
     F::value("attach", "list", "Attach to STDIN, STDOUT or STDERR", |a, v| a.attach.add(v)).short('a'),
     F::value("blkio-weight", "uint16", "Block IO (relative weight), between 10 and 1000, or 0 to disable", |a, v| {
         store(&mut a.blkio_weight, number::parse(v)?)
@@ -64,10 +67,11 @@ pub(crate) static SHARED: &[F] = &[
     F::value("cap-add", "list", "Add Linux capabilities", |a, v| push(&mut a.cap_add, v)),
     F::value("cap-drop", "list", "Drop Linux capabilities", |a, v| push(&mut a.cap_drop, v)),
     F::value("cgroup-parent", "string", "Optional parent cgroup for the container", |a, v| text(&mut a.cgroup_parent, v)),
-    F::value("cgroupns", "string", "Cgroup namespace to use (host|private)", |a, v| text(&mut a.cgroupns, v)),
+    F::value("cgroupns", "string", "Cgroup namespace to use (host|private)", |a, v| text(&mut a.cgroupns, v))
+    .since(41),
     F::value("cidfile", "string", "Write the container ID to the file", |a, v| text(&mut a.cidfile, v)),
-    F::refused("cpu-count"),
-    F::refused("cpu-percent"),
+    F::value("cpu-count", "int", "CPU count (Windows only)", on_windows).windows(),
+    F::value("cpu-percent", "int", "CPU percent (Windows only)", on_windows).windows(),
     F::value("cpu-period", "int", "Limit CPU CFS (Completely Fair Scheduler) period", |a, v| {
         store(&mut a.cpu_period, number::parse(v)?)
     }),
@@ -76,12 +80,15 @@ pub(crate) static SHARED: &[F] = &[
     }),
     F::value("cpu-rt-period", "int", "Limit CPU real-time period in microseconds", |a, v| {
         store(&mut a.cpu_rt_period, number::parse(v)?)
-    }),
+    })
+    .since(25),
     F::value("cpu-rt-runtime", "int", "Limit CPU real-time runtime in microseconds", |a, v| {
         store(&mut a.cpu_rt_runtime, number::parse(v)?)
-    }),
+    })
+    .since(25),
     F::value("cpu-shares", "int", "CPU shares (relative weight)", |a, v| store(&mut a.cpu_shares, number::parse(v)?)).short('c'),
-    F::value("cpus", "decimal", "Number of CPUs", |a, v| store(&mut a.nano_cpus, number::nano_cpus(v)?)),
+    F::value("cpus", "decimal", "Number of CPUs", |a, v| store(&mut a.nano_cpus, number::nano_cpus(v)?))
+    .since(25),
     F::value("cpuset-cpus", "string", "CPUs in which to allow execution (0-3, 0,1)", |a, v| text(&mut a.cpuset_cpus, v)),
     F::value("cpuset-mems", "string", "MEMs in which to allow execution (0-3, 0,1)", |a, v| text(&mut a.cpuset_mems, v)),
     F::value("device", "list", "Add a host device to the container", |a, v| push(&mut a.devices, v)),
@@ -106,7 +113,7 @@ pub(crate) static SHARED: &[F] = &[
         Ok(())
     })
     .default("[]"),
-    F::refused("disable-content-trust"),
+    F::switch("disable-content-trust", "Skip image verification", |a, on| a.content_trust = !on).default("true"),
     F::value("dns", "list", "Set custom DNS servers", |a, v| {
         a.dns.push(hosts::address(v)?);
         Ok(())
@@ -126,7 +133,11 @@ pub(crate) static SHARED: &[F] = &[
     .short('e'),
     F::value("env-file", "list", "Read in a file of environment variables", |a, v| push(&mut a.environment_files, v)),
     F::value("expose", "list", "Expose a port or a range of ports", |a, v| push(&mut a.expose, v)),
-    F::refused("gpus"),
+    F::value("gpus", "gpu-request", "GPU devices to add to the container ('all' to pass all GPUs)", |a, v| {
+        a.device_requests.push(gpus::parse(v)?);
+        Ok(())
+    })
+    .since(40),
     F::value("group-add", "list", "Add additional groups to join", |a, v| push(&mut a.groups, v)),
     F::value("health-cmd", "string", "Command to run to check health", |a, v| {
         a.health.command = Some(v.to_owned());
@@ -142,27 +153,36 @@ pub(crate) static SHARED: &[F] = &[
     F::value("health-start-interval", "duration", "Time between running the check during the start period (ms|s|m|h)", |a, v| {
         store(&mut a.health.start_interval, duration::parse(v)?)
     })
-    .default("0s"),
+    .default("0s")
+    .since(44),
     F::value(
         "health-start-period",
         "duration",
         "Start period for the container to initialize before starting health-retries countdown (ms|s|m|h)",
         |a, v| store(&mut a.health.start_period, duration::parse(v)?),
     )
-    .default("0s"),
+    .default("0s")
+    .since(29),
     F::value("health-timeout", "duration", "Maximum time to allow one check to run (ms|s|m|h)", |a, v| {
         store(&mut a.health.timeout, duration::parse(v)?)
     })
     .default("0s"),
     F::value("hostname", "string", "Container host name", |a, v| text(&mut a.hostname, v)).short('h'),
-    F::switch("init", "Run an init inside the container that forwards signals and reaps processes", |a, on| a.init = Some(on)),
+    F::switch("init", "Run an init inside the container that forwards signals and reaps processes", |a, on| a.init = Some(on))
+    .since(25),
     F::switch("interactive", "Keep STDIN open even if not attached", |a, on| a.interactive = on).short('i'),
-    F::refused("io-maxbandwidth"),
-    F::refused("io-maxiops"),
+    F::value(
+        "io-maxbandwidth",
+        "bytes",
+        "Maximum IO bandwidth limit for the system drive (Windows only)",
+        on_windows,
+    )
+    .windows(),
+    F::value("io-maxiops", "uint", "Maximum IOps limit for the system drive (Windows only)", on_windows).windows(),
     F::value("ip", "string", "IPv4 address (e.g., 172.30.100.104)", |a, v| text(&mut a.ipv4, v)),
     F::value("ip6", "string", "IPv6 address (e.g., 2001:db8::33)", |a, v| text(&mut a.ipv6, v)),
     F::value("ipc", "string", "IPC mode to use", |a, v| text(&mut a.ipc, v)),
-    F::refused("isolation"),
+    F::value("isolation", "string", "Container isolation technology", |a, v| text(&mut a.isolation, v)),
     F::value("kernel-memory", "bytes", "Kernel memory limit", |a, v| store(&mut a.kernel_memory, size::parse(v)?)),
     F::value("label", "list", "Set meta data on a container", |a, v| Ok(key_value::add_label(&mut a.labels, v)?)).short('l'),
     F::value("label-file", "list", "Read in a line delimited file of labels", |a, v| push(&mut a.label_files, v)),
@@ -205,7 +225,8 @@ pub(crate) static SHARED: &[F] = &[
     F::value("pids-limit", "int", "Tune container pids limit (set -1 for unlimited)", |a, v| {
         store(&mut a.pids_limit, number::parse(v)?)
     }),
-    F::value("platform", "string", "Set platform if server is multi-platform capable", |a, v| text(&mut a.platform, v)),
+    F::value("platform", "string", "Set platform if server is multi-platform capable", |a, v| text(&mut a.platform, v))
+    .since(32),
     F::switch("privileged", "Give extended privileges to this container", |a, on| a.privileged = on),
     F::value("publish", "list", "Publish a container's port(s) to the host", |a, v| push(&mut a.publish, v)).short('p'),
     F::switch("publish-all", "Publish all exposed ports to random ports", |a, on| a.publish_all = on).short('P'),
@@ -237,7 +258,8 @@ pub(crate) static SHARED: &[F] = &[
     F::value("stop-signal", "string", "Signal to stop the container", |a, v| text(&mut a.stop_signal, v)),
     F::value("stop-timeout", "int", "Timeout (in seconds) to stop a container", |a, v| {
         store(&mut a.stop_timeout, Some(number::parse(v)?))
-    }),
+    })
+    .since(25),
     F::value("storage-opt", "list", "Storage driver options for the container", |a, v| {
         Ok(key_value::add_pair(&mut a.storage_options, v)?)
     }),
@@ -255,7 +277,7 @@ pub(crate) static SHARED: &[F] = &[
         Ok(())
     })
     .default("[]"),
-    F::refused("use-api-socket"),
+    F::switch("use-api-socket", "Bind mount Docker API socket and required auth", |a, on| a.api_socket = on),
     F::value("user", "string", "Username or UID (format: <name|uid>[:<group|gid>])", |a, v| text(&mut a.user, v)).short('u'),
     F::value("userns", "string", "User namespace to use", |a, v| text(&mut a.userns, v)),
     F::value("uts", "string", "UTS namespace to use", |a, v| text(&mut a.uts, v)),
@@ -264,6 +286,11 @@ pub(crate) static SHARED: &[F] = &[
     F::value("volumes-from", "list", "Mount volumes from the specified container(s)", |a, v| push(&mut a.volumes_from, v)),
     F::value("workdir", "string", "Working directory inside the container", |a, v| text(&mut a.workdir, v)).short('w'),
 ];
+
+/// The value of a flag for Windows. It is not looked at: no engine of ours takes the flag.
+fn on_windows(_: &mut ContainerArguments, _: &str) -> Stored {
+    Ok(())
+}
 
 fn store<T>(place: &mut T, value: T) -> Stored {
     *place = value;
