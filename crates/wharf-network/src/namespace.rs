@@ -75,6 +75,16 @@ impl Maker {
     /// Makes a namespace with the settings of a sandbox. Loopback is still down.
     pub(crate) fn make(&self) -> Result<Made, MakeError> {
         wharf_sys::netlink::enter_new_network_namespace().map_err(NamespaceError::Make)?;
+        self.settle()
+    }
+
+    /// As [`Self::make`], of a namespace that is new and has been made elsewhere.
+    pub(crate) fn make_of(&self, netns: impl AsFd) -> Result<Made, MakeError> {
+        enter(netns)?;
+        self.settle()
+    }
+
+    fn settle(&self) -> Result<Made, MakeError> {
         let made = settle();
         enter(&self.home)?;
         made
@@ -94,7 +104,11 @@ fn settle() -> Result<Made, MakeError> {
 
 /// Makes a namespace that has nothing but its loopback, up.
 pub(crate) fn make_isolated(maker: &Maker) -> Result<OwnedFd, MakeError> {
-    let mut made = maker.make()?;
+    isolate(maker.make()?)
+}
+
+/// Sets up the loopback of a namespace.
+pub(crate) fn isolate(mut made: Made) -> Result<OwnedFd, MakeError> {
     made.socket.request(&[route::set_up(route::LOOPBACK)])?;
     Ok(made.netns)
 }

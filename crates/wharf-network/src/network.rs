@@ -253,6 +253,12 @@ impl BridgeNetwork {
         }
     }
 
+    /// A sandbox in a new namespace that has been made elsewhere, as one that belongs to a user
+    /// namespace must be.
+    pub fn take_of(&self, netns: BorrowedFd<'_>) -> Result<Sandbox, SandboxError> {
+        on_own_thread(|| Workshop::on_this_thread()?.make_of(&self.plan, netns))
+    }
+
     /// Gives an address back once its container has gone. It is handed out again last of all.
     pub fn release(&self, address: Ipv4Addr) {
         if !self.plan.addresses().release(address) {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::addresses::Addresses;
-use crate::namespace::{self, MakeError, Maker, NamespaceError};
+use crate::namespace::{self, Made, MakeError, Maker, NamespaceError};
 use crate::netlink::{Refusal, Socket};
 use crate::pool::Pool;
 use crate::route::{self, VethEnd};
@@ -154,21 +154,44 @@ impl Workshop {
         })
     }
 
-    /// A complete sandbox.
+    /// A complete sandbox in a namespace of its own.
     pub(crate) fn make(&mut self, plan: &Plan) -> Result<Sandbox, SandboxError> {
+        self.make_with(plan, Maker::make)
+    }
+
+    /// A complete sandbox in a new namespace that has been made elsewhere.
+    pub(crate) fn make_of(
+        &mut self,
+        plan: &Plan,
+        netns: BorrowedFd<'_>,
+    ) -> Result<Sandbox, SandboxError> {
+        self.make_with(plan, |maker| maker.make_of(netns))
+    }
+
+    fn make_with(
+        &mut self,
+        plan: &Plan,
+        make: impl FnOnce(&Maker) -> Result<Made, MakeError>,
+    ) -> Result<Sandbox, SandboxError> {
         let address = plan.addresses().take();
         let address = address.ok_or(SandboxError::NoAddress {
             subnet: plan.gateway.trunc(),
         })?;
-        let made = self.make_with(plan, address);
+        let made = make(&self.maker)
+            .map_err(SandboxError::from)
+            .and_then(|made| self.set_up(plan, address, made));
         if made.is_err() {
             plan.addresses().release(address);
         }
         made
     }
 
-    fn make_with(&mut self, plan: &Plan, address: Ipv4Addr) -> Result<Sandbox, SandboxError> {
-        let mut made = self.maker.make()?;
+    fn set_up(
+        &mut self,
+        plan: &Plan,
+        address: Ipv4Addr,
+        mut made: Made,
+    ) -> Result<Sandbox, SandboxError> {
         let mac = MacAddress::random()?;
         let host_interface = self.attach(plan, mac, &made.netns)?;
         let prefix = plan.gateway.prefix_len();
@@ -283,6 +306,15 @@ impl IsolatedPool {
         namespace::on_own_thread(|| {
             let maker = Maker::on_this_thread()?;
             Ok(namespace::make_isolated(&maker)?)
+        })
+    }
+
+    /// Makes such a namespace of a new one that has been made elsewhere, as one that belongs to a
+    /// user namespace must be.
+    pub fn take_of(&self, netns: BorrowedFd<'_>) -> Result<OwnedFd, SandboxError> {
+        namespace::on_own_thread(|| {
+            let maker = Maker::on_this_thread()?;
+            Ok(namespace::isolate(maker.make_of(netns)?)?)
         })
     }
 }

@@ -60,6 +60,10 @@ pub fn exec(exec: Exec<'_>) -> Result<Running, ExecError> {
         &mut warnings,
     )?;
     let kinds = kinds(exec.spec)?;
+    let linux = exec.spec.linux.as_ref();
+    let mappings = linux.map_or(&[][..], |linux| &linux.uid_mappings);
+    plan.give_streams(&exec.stdio, mappings)
+        .map_err(ExecError::Process)?;
     let joining = Joining {
         init: exec.init,
         kinds: kinds - ThreadNameSpaceType::PROCESS_ID,
@@ -94,7 +98,6 @@ pub fn exec(exec: Exec<'_>) -> Result<Running, ExecError> {
         Cloned::Child => unreachable!("the child never returns"),
     };
     let mut newborn = Newborn::new(pid, pidfd, caller, warnings);
-    let linux = exec.spec.linux.as_ref();
     let filter = linux.and_then(|linux| linux.seccomp.as_ref());
     if let Err(error) = newborn.next(|_, _| Ok(()), filter, &state(exec.spec)) {
         return Err(newborn.abandon(error).into());

@@ -17,10 +17,11 @@ use crate::gate::Fifo;
 use crate::hooks;
 use crate::namespaces::Namespaces;
 use crate::newborn::{self, Newborn, Progress};
-use crate::prepare::{self, Prepared};
+use crate::prepare::Prepared;
 use crate::process::ProcessPlan;
 use crate::rootfs::Builder;
 use crate::timeline::{Mark, Timeline};
+use crate::user_namespace;
 
 /// Everything a container is made from.
 #[derive(Debug)]
@@ -37,6 +38,9 @@ pub struct Launch<'a> {
     pub root: RootSource,
     /// A ready network namespace, joined in place of what the configuration says.
     pub network: Option<OwnedFd>,
+    /// A ready user namespace with the mapping that the configuration says, joined in place of a
+    /// new one. `network` belongs to it.
+    pub user: Option<OwnedFd>,
     /// Standard streams.
     pub stdio: Stdio,
     /// The compiled filter; without it `linux.seccomp` is compiled.
@@ -125,6 +129,7 @@ impl<'a> Launch<'a> {
             hierarchies,
             root: RootSource::Bundle,
             network: None,
+            user: None,
             stdio: Stdio::Inherit,
             seccomp: None,
             preserve_fds: Vec::new(),
@@ -295,9 +300,10 @@ fn bear(launch: Launch<'_>, wait: bool) -> Result<Created, CreateError> {
         &mut warnings,
     )?;
     timeline.mark("plan");
-    let namespaces = Namespaces::open(spec, launch.network)?;
+    let namespaces = Namespaces::open(spec, launch.network, launch.user)?;
     let prepared = Prepared::open(spec, launch.bundle, launch.root, &namespaces)?;
     timeline.mark("sources opened");
+    plan.give_streams(&launch.stdio, &linux.uid_mappings)?;
     let waits = if wait { launch.gate.open()? } else { Waits::No };
     let cgroup = make_cgroup(launch.id, linux, launch.hierarchies, &mut warnings)?;
     timeline.mark("cgroup made");
@@ -404,7 +410,7 @@ fn raise(newborn: &mut Newborn, birth: &Birth<'_>, hooks: &Hooks) -> Result<(), 
         newborn::adjust(pid, process.limits(), process.oom_score_adj(), warnings)
     };
     if namespaces.is_new(NamespaceKind::User) {
-        prepare::write_maps(newborn.pid, &linux.uid_mappings, &linux.gid_mappings)?;
+        user_namespace::write_maps(newborn.pid, &linux.uid_mappings, &linux.gid_mappings)?;
         adopt(newborn.pid, &mut newborn.warnings)?;
         newborn.go()?;
     }

@@ -42,9 +42,11 @@ mod reap;
 mod rlimits;
 mod rootfs;
 mod timeline;
+mod user_namespace;
 
 pub use error::{CreateError, ExecError, IoError, ProcessError, SpecError, StartError};
 pub use exec::{Exec, exec};
 pub use gate::open_gate;
 pub use launch::{Created, Gate, Launch, RootSource, Running, Started, Stdio, create, run};
 pub use timeline::Mark;
+pub use user_namespace::UserNamespace;

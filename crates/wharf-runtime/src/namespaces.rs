@@ -32,24 +32,31 @@ const ORDER: [NamespaceKind; 8] = [
 ];
 
 impl Namespaces {
-    /// Opens what is joined. `network` stands in for what the configuration says of the network.
-    pub(crate) fn open(spec: &Spec, network: Option<OwnedFd>) -> Result<Self, CreateError> {
+    /// Opens what is joined. `network` and `user` stand in for what the configuration says of these.
+    pub(crate) fn open(
+        spec: &Spec,
+        network: Option<OwnedFd>,
+        user: Option<OwnedFd>,
+    ) -> Result<Self, CreateError> {
         let listed = spec
             .linux
             .as_ref()
             .map_or(&[][..], |linux| &linux.namespaces);
         let mut new = ThreadNameSpaceType::empty();
         let mut join = Vec::new();
-        let mut network = network;
+        let (mut network, mut user) = (network, user);
         for kind in ORDER {
             let mut of_kind = listed.iter().filter(|namespace| namespace.kind == kind);
             let namespace = of_kind.next();
             if of_kind.next().is_some() {
                 return Err(invalid(kind, "listed twice").into());
             }
-            if kind == NamespaceKind::Network
-                && let Some(fd) = network.take()
-            {
+            let given = match kind {
+                NamespaceKind::Network => network.take(),
+                NamespaceKind::User => user.take(),
+                _ => None,
+            };
+            if let Some(fd) = given {
                 join.push((kind, fd));
                 continue;
             }
@@ -235,7 +242,7 @@ mod tests {
     }
 
     fn refused(spec: &Spec) -> String {
-        Namespaces::open(spec, None)
+        Namespaces::open(spec, None, None)
             .expect_err("refused")
             .to_string()
     }
@@ -243,7 +250,7 @@ mod tests {
     #[test]
     fn new_namespaces_become_flags() {
         let spec = spec(&[NamespaceKind::Mount, NamespaceKind::Pid]);
-        let namespaces = Namespaces::open(&spec, None).expect("namespaces");
+        let namespaces = Namespaces::open(&spec, None, None).expect("namespaces");
         assert_eq!(
             namespaces.new,
             ThreadNameSpaceType::MOUNT | ThreadNameSpaceType::PROCESS_ID

@@ -5,25 +5,20 @@
 //! bind mounts, is opened here as a detached mount with its attributes set. The child only puts it
 //! in place.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::CWD;
 use rustix::mount::{MountPropagationFlags as Propagation, OpenTreeFlags};
-use rustix::process::Pid;
-use wharf_oci::runtime::{IdMapping, Linux, NamespaceKind, Spec};
+use wharf_oci::runtime::{Linux, NamespaceKind, Spec};
 use wharf_sys::mount::{AttributeChange, set_attributes};
-use wharf_sys::process::{CloneOptions, Cloned, clone_process};
 
-use crate::channel;
 use crate::error::{CreateError, IoError, ProcessError, SpecError};
 use crate::launch::RootSource;
 use crate::mounts::{Attributes, IdMap, MountKind, MountPlan};
-use crate::namespaces::{self, Namespaces};
+use crate::namespaces::Namespaces;
 use crate::rootfs::DEFAULT_DEVICES;
-
-/// The kernel takes this many lines of a mapping.
-const MAX_MAPPINGS: usize = 340;
+use crate::user_namespace::UserNamespace;
 
 /// The host's part of a container's file system.
 #[derive(Debug)]
@@ -64,12 +59,21 @@ impl Prepared {
             RootSource::Detached(root) => root,
             RootSource::Bundle => open_root(spec, bundle, inherited)?,
         };
+        let mut mappings = Mappings {
+            linux,
+            own: namespaces.joined(NamespaceKind::User),
+            made: Vec::new(),
+        };
         let mounts = spec.mounts.iter().map(|mount| {
             let plan = MountPlan::parse(mount, spec, bundle)?;
             let tree = match &plan.kind {
-                MountKind::Bind { source, recursive } => {
-                    Some(open_bind(&plan, source, *recursive, inherited)?)
-                }
+                MountKind::Bind { source, recursive } => Some(open_bind(
+                    &plan,
+                    source,
+                    *recursive,
+                    inherited,
+                    &mut mappings,
+                )?),
                 _ => None,
             };
             Ok(PreparedMount { plan, tree })
@@ -150,6 +154,7 @@ fn open_bind(
     source: &Path,
     recursive: bool,
     inherited: (Propagation, bool),
+    mappings: &mut Mappings<'_>,
 ) -> Result<OwnedFd, CreateError> {
     let failed = |what: &str, error: &std::io::Error| {
         CreateError::Process(ProcessError::Mount {
@@ -161,7 +166,7 @@ fn open_bind(
     };
     let tree = open_tree(source, recursive).map_err(|error| failed("open the source", &error))?;
     let id_map = match &plan.id_map {
-        Some(map) => Some((map_namespace(map)?, map.recursive)),
+        Some(map) => Some((mappings.namespace(map)?, map.recursive)),
         None => None,
     };
     let own = AttributeChange {
@@ -175,13 +180,11 @@ fn open_bind(
         recursive: true,
         ..AttributeChange::default()
     };
-    let mapped = id_map
-        .as_ref()
-        .map(|(namespace, recursive)| AttributeChange {
-            id_map: Some(namespace.as_fd()),
-            recursive: *recursive,
-            ..AttributeChange::default()
-        });
+    let mapped = id_map.map(|(namespace, recursive)| AttributeChange {
+        id_map: Some(namespace),
+        recursive,
+        ..AttributeChange::default()
+    });
     // Without a wish the mount is what the root is; a copy left in the host's peer group would
     // carry the container's mounts out.
     let shared = inherited.0 == Propagation::SHARED;
@@ -226,73 +229,32 @@ fn open_devices(linux: &Linux) -> Result<Vec<(PathBuf, OwnedFd)>, CreateError> {
     paths.into_iter().map(open).collect()
 }
 
-/// A user namespace with the mapping, made only to name it to mount_setattr(2).
-fn map_namespace(map: &IdMap) -> Result<OwnedFd, CreateError> {
-    let io = |step: &'static str| {
-        move |source| {
-            CreateError::Io(IoError {
-                step: step.to_owned(),
-                source,
-            })
-        }
-    };
-    let (caller, child) = channel::pair().map_err(io("connect to the mapping's process"))?;
-    let options = CloneOptions {
-        namespaces: Some(namespaces::flag(NamespaceKind::User)),
-        ..CloneOptions::default()
-    };
-    let cloned =
-        clone_process(&options).map_err(io("make a user namespace for id-mapped mounts"))?;
-    let (pid, pidfd) = match cloned {
-        Cloned::Parent { pid, pidfd } => (pid, pidfd),
-        Cloned::Child => {
-            drop(caller);
-            // It lives until the caller closes the connection; nothing is ever sent.
-            let code = u8::from(child.wait().is_ok());
-            wharf_sys::process::exit_now(code);
-        }
-    };
-    drop(child);
-    let written = write_maps(pid, &map.uids, &map.gids);
-    let path = format!("/proc/{}/ns/user", pid.as_raw_pid());
-    let opened = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-    drop(caller);
-    let reaped = crate::reap::reap(pidfd.as_fd());
-    written?;
-    reaped.map_err(io("reap the mapping's process"))?;
-    opened.map_err(|errno| io("open the mapping's namespace")(errno.into()))
+/// The user namespaces that id-mapped mounts name; each mapping's is made once.
+struct Mappings<'a> {
+    linux: &'a Linux,
+    /// The namespace that the container joins, which has its mapping.
+    own: Option<&'a OwnedFd>,
+    made: Vec<(IdMap, OwnedFd)>,
 }
 
-/// Writes the id mappings of a new user namespace.
-pub(crate) fn write_maps(
-    pid: Pid,
-    uids: &[IdMapping],
-    gids: &[IdMapping],
-) -> Result<(), CreateError> {
-    for (file, member, mappings) in [
-        ("uid_map", "linux.uidMappings", uids),
-        ("gid_map", "linux.gidMappings", gids),
-    ] {
-        if mappings.len() > MAX_MAPPINGS {
-            let value = format!("{} ranges", mappings.len());
-            let reason = "the kernel takes at most 340";
-            return Err(SpecError::Invalid {
-                member,
-                value,
-                reason,
-            }
-            .into());
+impl Mappings<'_> {
+    fn namespace(&mut self, map: &IdMap) -> Result<BorrowedFd<'_>, CreateError> {
+        let linux = self.linux;
+        if let Some(own) = self.own
+            && map.uids == linux.uid_mappings
+            && map.gids == linux.gid_mappings
+        {
+            return Ok(own.as_fd());
         }
-        let line = |map: &IdMapping| format!("{} {} {}\n", map.container_id, map.host_id, map.size);
-        let text: String = mappings.iter().map(line).collect();
-        let path = format!("/proc/{}/{file}", pid.as_raw_pid());
-        // One write: the kernel takes the whole mapping or nothing.
-        std::fs::write(&path, text).map_err(|source| {
-            CreateError::Io(IoError {
-                step: format!("write {path}"),
-                source,
-            })
-        })?;
+        let same = |(made, _): &(IdMap, OwnedFd)| made.uids == map.uids && made.gids == map.gids;
+        let at = match self.made.iter().position(same) {
+            Some(at) => at,
+            None => {
+                let namespace = UserNamespace::new(&map.uids, &map.gids, false)?.open()?;
+                self.made.push((map.clone(), namespace));
+                self.made.len() - 1
+            }
+        };
+        Ok(self.made[at].1.as_fd())
     }
-    Ok(())
 }

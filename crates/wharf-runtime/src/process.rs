@@ -8,19 +8,20 @@
 
 use std::convert::Infallible;
 use std::ffi::CString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
-use wharf_oci::runtime::{Process, Spec};
+use wharf_oci::runtime::{IdMapping, Process, Spec};
 use wharf_seccomp::{Arch, CompileError, Program};
 use wharf_sys::process::SchedulerAttributes;
 
 use crate::capabilities::Sets;
 use crate::channel::ChildEnd;
 use crate::error::{ProcessError, SpecError};
+use crate::launch::Stdio;
 use crate::rlimits::{self, Limit};
 use crate::{attributes, labels, lookup};
 
@@ -308,18 +309,40 @@ impl ProcessPlan {
     fn own_streams(&self) -> Result<(), ProcessError> {
         use rustix::stdio::{stderr, stdin, stdout};
         for stream in [stdin(), stdout(), stderr()] {
-            let stat = rustix::fs::fstat(stream).map_err(step("stat a standard stream"))?;
-            let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
-            let is_terminal = rustix::termios::isatty(stream);
-            if stat.st_uid == self.uid.as_raw()
-                || (kind == rustix::fs::FileType::CharacterDevice && !is_terminal)
-            {
+            if !can_be_owned(stream, self.uid)? {
                 continue;
             }
             match rustix::fs::fchown(stream, Some(self.uid), None) {
                 // Not ours to give: read-only, of another user namespace, or not a file.
                 Ok(()) | Err(Errno::INVAL | Errno::PERM | Errno::ROFS) => {}
                 Err(errno) => return Err(step("chown a standard stream")(errno)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives pipes to the user of a process in a user namespace, whose root has no right over what
+    /// is the host's.
+    pub(crate) fn give_streams(
+        &self,
+        stdio: &Stdio,
+        mappings: &[IdMapping],
+    ) -> Result<(), ProcessError> {
+        let Stdio::Pipes {
+            stdin,
+            stdout,
+            stderr,
+        } = stdio
+        else {
+            return Ok(());
+        };
+        let Some(owner) = host_id(mappings, self.uid.as_raw()) else {
+            return Ok(());
+        };
+        for stream in [stdin, stdout, stderr] {
+            if can_be_owned(stream.as_fd(), owner)? {
+                rustix::fs::fchown(stream, Some(owner), None)
+                    .map_err(step("chown a standard stream"))?;
             }
         }
         Ok(())
@@ -363,6 +386,25 @@ impl ProcessPlan {
         // A home directory out of /etc/passwd has no NUL: the file is cut at NULs too.
         self.env.extend(CString::new(home));
     }
+}
+
+/// Whether a stream is the container's alone and not yet its user's.
+fn can_be_owned(stream: BorrowedFd<'_>, owner: Uid) -> Result<bool, ProcessError> {
+    let stat = rustix::fs::fstat(stream).map_err(step("stat a standard stream"))?;
+    let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
+    let shared = kind == rustix::fs::FileType::CharacterDevice && !rustix::termios::isatty(stream);
+    Ok(stat.st_uid != owner.as_raw() && !shared)
+}
+
+/// The host's id of a user inside.
+fn host_id(mappings: &[IdMapping], id: u32) -> Option<Uid> {
+    let map = mappings.iter().find(|map| {
+        id.checked_sub(map.container_id)
+            .is_some_and(|at| at < map.size)
+    })?;
+    map.host_id
+        .checked_add(id - map.container_id)
+        .map(Uid::from_raw)
 }
 
 /// The compiled filter: the one given, or the configuration's.

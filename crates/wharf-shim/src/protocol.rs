@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use wharf_oci::runtime::{Process, Spec};
+use wharf_oci::runtime::{IdMapping, Process, Spec};
 use wharf_types::{ContainerId, ExecId};
 
 /// One message of the engine.
@@ -24,8 +24,11 @@ pub struct Call {
 /// What the engine asks.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
-    /// Make the container and start it; the first request to an idle shim. Descriptors: the root
-    /// mount, the network namespace if `joins_network`, then one socket for each of `clients`.
+    /// Make a user namespace for the container to be launched.
+    MakeUserNamespace(UserNamespace),
+    /// Make the container and start it; the first request to an idle shim, or the one after its user
+    /// namespace, which the container then joins. Descriptors: the root mount, the network namespace
+    /// if `joins_network`, then one socket for each of `clients`.
     Launch(Box<Launch>),
     /// Connect a socket (the one descriptor) to a process's streams.
     Attach(Target, Client),
@@ -62,6 +65,29 @@ pub enum Target {
     Container,
     /// A further one.
     Exec(ExecId),
+}
+
+/// A user namespace to make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserNamespace {
+    /// Users inside and outside.
+    pub uids: Vec<IdMapping>,
+    /// Groups inside and outside.
+    pub gids: Vec<IdMapping>,
+    /// Whether a network namespace is made that belongs to it.
+    pub network: bool,
+    /// The id that the host's root has in the mapping for mounts, if it is in none of the above.
+    pub root_in_mounts: Option<u32>,
+}
+
+/// The processes that keep a new user namespace: who asked opens what it needs of it in `/proc`.
+/// They live until the launch has been answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keepers {
+    /// In the user namespace, and the network namespace if there is one.
+    pub container: i32,
+    /// In a user namespace for id-mapped mounts: the same mapping, and `root_in_mounts`.
+    pub mounts: i32,
 }
 
 /// A container to make.
@@ -163,6 +189,8 @@ pub enum Answer {
     },
     /// The answer to [`Request::Status`].
     Status(Status),
+    /// The answer to [`Request::MakeUserNamespace`].
+    Keepers(Keepers),
 }
 
 /// A process that runs.

@@ -24,6 +24,7 @@ use jiff::Timestamp;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions};
 use wharf_cgroup::{Cgroup, Hierarchies, OomWatch};
 use wharf_oci::runtime::Spec;
+use wharf_runtime::UserNamespace;
 use wharf_sys::signal::SignalFd;
 use wharf_types::ContainerId;
 
@@ -53,6 +54,9 @@ pub(crate) struct Server {
     hierarchies: Hierarchies,
     engines: Vec<Engine>,
     next_engine: u32,
+    /// The user namespace of the container to come, and the one for its mounts; until the launch
+    /// has been answered.
+    user_namespace: Option<[UserNamespace; 2]>,
     /// Set by the launch.
     container: Option<Container>,
     processes: Vec<Process>,
@@ -124,6 +128,7 @@ impl Server {
             hierarchies,
             engines: Vec::new(),
             next_engine: 0,
+            user_namespace: None,
             container: None,
             processes: Vec::new(),
             next_process: FIRST,

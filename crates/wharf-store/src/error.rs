@@ -223,6 +223,18 @@ pub enum SnapshotError {
         #[source]
         source: io::Error,
     },
+    /// The owners of its files cannot be mapped.
+    #[error(
+        "cannot map the owners of the root file system ({operation}): that needs Linux 5.19 and a file \
+         system with id-mapped mounts below the data root"
+    )]
+    IdMap {
+        /// The step that failed.
+        operation: &'static str,
+        /// What the kernel says.
+        #[source]
+        source: io::Error,
+    },
     /// It was made by overlay, which is not to be had here any more.
     #[error("the snapshot needs overlay, which the kernel or the file system no longer has")]
     NoOverlay,

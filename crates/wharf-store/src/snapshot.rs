@@ -6,12 +6,13 @@
 //! crash loses of it, the engine makes again from its record.
 
 mod copy;
+mod mapped;
 mod mounter;
 mod overlay;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -231,6 +232,23 @@ impl Store {
     /// [`SnapshotError`].
     pub fn mount(&self, id: &SnapshotId, options: MountOptions) -> Result<OwnedFd, SnapshotError> {
         self.shared.mounter.mount(&self.parts(id)?, options)
+    }
+
+    /// Mounts a snapshot for a user namespace: its files belong inside to whom they belong in the
+    /// layers. `owners` is a user namespace with the container's mapping and, beside it, some id for
+    /// the host's root (see the module `mapped`). What is stored is what is seen inside, so that any
+    /// number of mappings share the layers, and a snapshot may get another one the next time.
+    ///
+    /// # Errors
+    /// [`SnapshotError::IdMap`] where kernel or file system cannot do it; else as [`Self::mount`].
+    pub fn mount_mapped(
+        &self,
+        id: &SnapshotId,
+        options: MountOptions,
+        owners: BorrowedFd<'_>,
+    ) -> Result<OwnedFd, SnapshotError> {
+        let parts = self.parts(id)?;
+        self.shared.mounter.mount_mapped(&parts, options, owners)
     }
 
     /// Returns a detached read-only mount of a snapshot for looking at it, which may be mounted

@@ -7,8 +7,10 @@ use std::os::unix::net::UnixListener;
 
 use jiff::Timestamp;
 use rustix::process::Signal;
-use wharf_oci::runtime::{NamespaceKind, Spec};
-use wharf_runtime::{CreateError, ExecError, ProcessError, RootSource, Running, Stdio};
+use wharf_oci::runtime::{IdMapping, NamespaceKind, Spec};
+use wharf_runtime::{
+    CreateError, ExecError, ProcessError, RootSource, Running, Stdio, UserNamespace,
+};
 use wharf_seccomp::Program;
 use wharf_sys::signal::SignalFd;
 
@@ -16,7 +18,9 @@ use super::{Container, Process, Server};
 use crate::exit;
 use crate::log::LogWriter;
 use crate::poll::{EventFlags, Interest, Token};
-use crate::protocol::{Answer, Client, Exec, Failure, Launch, Started, Stdin, Target};
+use crate::protocol::{
+    self, Answer, Client, Exec, Failure, Keepers, Launch, Started, Stdin, Target,
+};
 use crate::socket;
 use crate::streams::{Ends, Streams};
 
@@ -87,6 +91,8 @@ impl Server {
         let mut request = wharf_runtime::Launch::new(&id, spec, directory, &self.hierarchies);
         request.root = RootSource::Detached(root);
         request.network = network;
+        let user = self.user_namespace.as_ref().map(|[own, _]| own.open());
+        request.user = user.transpose().map_err(|error| create_failure(&error))?;
         request.stdio = stdio;
         request.signals_blocked = launch.init;
         request.seccomp = program(launch.seccomp.as_deref())?;
@@ -163,9 +169,45 @@ impl Server {
         Ok(started)
     }
 
+    /// Makes a user namespace with a mapping that the engine decided.
+    pub(super) fn make_user_namespace(
+        &mut self,
+        wanted: protocol::UserNamespace,
+    ) -> Result<Answer, Failure> {
+        if self.container.is_some() {
+            return Err(failure("the shim has a container already"));
+        }
+        let protocol::UserNamespace {
+            mut uids,
+            mut gids,
+            network,
+            root_in_mounts,
+        } = wanted;
+        let make = |uids: &[IdMapping], gids: &[IdMapping], network| {
+            UserNamespace::new(uids, gids, network).map_err(|error| create_failure(&error))
+        };
+        let own = make(&uids, &gids, network)?;
+        let root = root_in_mounts.map(|container_id| IdMapping {
+            container_id,
+            host_id: 0,
+            size: 1,
+        });
+        uids.extend(root);
+        gids.extend(root);
+        let mounts = make(&uids, &gids, false)?;
+        let pid = |namespace: &UserNamespace| namespace.pid().as_raw_pid();
+        let keepers = Keepers {
+            container: pid(&own),
+            mounts: pid(&mounts),
+        };
+        self.user_namespace = Some([own, mounts]);
+        Ok(Answer::Keepers(keepers))
+    }
+
     /// What a running container needs beside its process; after the engine has its answer, because
     /// none of it is needed for the start.
     pub(super) fn complete_launch(&mut self) -> io::Result<()> {
+        self.user_namespace = None;
         let Some(container) = &mut self.container else {
             return Ok(());
         };

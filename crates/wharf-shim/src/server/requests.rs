@@ -89,6 +89,7 @@ impl Server {
         descriptors: Vec<OwnedFd>,
     ) -> Result<Answer, Failure> {
         match request {
+            Request::MakeUserNamespace(wanted) => self.make_user_namespace(wanted),
             Request::Launch(launch) => self.launch(*launch, descriptors),
             Request::Exec(exec) => self.exec(*exec, descriptors),
             Request::Attach(target, client) => self.attach(target, client, descriptors),

@@ -1,10 +1,10 @@
 //! Which drivers there are, and what they do for a snapshot.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use super::overlay::{Api, Overlay, Upper};
-use super::{MountOptions, Parts, clone, copy};
+use super::{MountOptions, Parts, clone, copy, mapped};
 use crate::store::{Driver, DriverChoice};
 use crate::{OpenError, PathError, SnapshotError};
 
@@ -66,6 +66,19 @@ impl Mounter {
         };
         self.overlay()?
             .mount(&parts.layers, Some(&upper), options.readonly)
+    }
+
+    /// As [`Self::mount`], for a user namespace.
+    pub(super) fn mount_mapped(
+        &self,
+        parts: &Parts,
+        options: MountOptions,
+        owners: BorrowedFd<'_>,
+    ) -> Result<OwnedFd, SnapshotError> {
+        if parts.is_whole() {
+            return mapped::clone(&parts.fs, owners, options.readonly);
+        }
+        mapped::overlay(self.overlay()?, parts, options, owners)
     }
 
     pub(super) fn view(&self, parts: &Parts) -> Result<OwnedFd, SnapshotError> {

@@ -37,9 +37,9 @@ const OPTIONS: [(&str, &str); 3] = [
 /// How this kernel mounts overlays.
 #[derive(Debug)]
 pub(crate) struct Overlay {
-    api: Api,
+    pub(super) api: Api,
     /// Where `mount(2)` mounts for a moment.
-    private: PathBuf,
+    pub(super) private: PathBuf,
 }
 
 /// The ways to mount one.
@@ -184,12 +184,12 @@ impl Overlay {
 }
 
 /// A directory to mount on for a moment.
-struct PrivateMount {
-    place: PathBuf,
+pub(super) struct PrivateMount {
+    pub(super) place: PathBuf,
 }
 
 impl PrivateMount {
-    fn new(directory: &Path) -> Result<Self, PathError> {
+    pub(super) fn new(directory: &Path) -> Result<Self, PathError> {
         use std::sync::atomic::{AtomicU64, Ordering};
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
