@@ -34,6 +34,7 @@ mod system_df;
 mod table;
 mod tag;
 mod top;
+mod update;
 mod version;
 mod wait;
 

@@ -1,10 +1,11 @@
 //! One container: what never changes, what does, and what lives only with this engine.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,7 @@ use wharf_wire as wire;
 use crate::error::Error;
 use crate::exec::Exec;
 use crate::mounts::Mount;
-use crate::records::{Change, Commit, Durability, Records};
+use crate::records::{Change, Commit, CommitError, Durability, Records};
 use crate::state::{Denied, Event, State};
 
 /// What is decided when a container is created. The documents are kept as they were merged from the
@@ -54,6 +55,9 @@ pub(crate) struct Status {
     pub(crate) exits: u64,
     /// Its place in the network while it runs.
     pub(crate) endpoint: Option<Endpoint>,
+    /// An update that is on record and that the kernel may not have got.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unapplied: Option<Box<wire::UpdateConfig>>,
 }
 
 /// What is wanted of a container.
@@ -117,7 +121,12 @@ impl From<&Port> for PublishedPort {
 /// A container.
 #[derive(Debug)]
 pub(crate) struct Container {
+    /// As it was when this engine learnt of it; see [`Self::current`] for limits and policy.
     pub(crate) definition: Definition,
+    /// The settings as `update` has left them since.
+    updated: RwLock<Option<Arc<wire::HostConfig>>>,
+    /// Held by the one update that is under way.
+    pub(crate) updating: tokio::sync::Mutex<()>,
     /// Also the published copy: readers borrow it, waiters watch it.
     status: watch::Sender<Status>,
     live: Mutex<Live>,
@@ -142,6 +151,8 @@ impl Container {
     pub(crate) fn new(definition: Definition, status: Status) -> Self {
         Self {
             definition,
+            updated: RwLock::new(None),
+            updating: tokio::sync::Mutex::new(()),
             status: watch::Sender::new(status),
             live: Mutex::new(Live::default()),
         }
@@ -149,6 +160,46 @@ impl Container {
 
     pub(crate) fn id(&self) -> ContainerId {
         self.definition.id
+    }
+
+    /// Returns the definition with the limits and the restart policy that are in force now.
+    pub(crate) fn current(&self) -> Cow<'_, Definition> {
+        let updated = self.updated.read().unwrap_or_else(PoisonError::into_inner);
+        match &*updated {
+            None => Cow::Borrowed(&self.definition),
+            Some(host) => Cow::Owned(Definition {
+                host: wire::HostConfig::clone(host),
+                ..self.definition.clone()
+            }),
+        }
+    }
+
+    /// Puts changed settings on record, with what of them the kernel has still to get; they are in
+    /// force when this returns.
+    pub(crate) async fn redefine(
+        &self,
+        records: &Records,
+        host: &wire::HostConfig,
+        unapplied: Option<wire::UpdateConfig>,
+    ) -> Result<(), CommitError> {
+        let definition = Definition {
+            host: host.clone(),
+            ..self.definition.clone()
+        };
+        let mut commit = None;
+        self.status.send_modify(|status| {
+            status.unapplied = unapplied.map(Box::new);
+            let definition = Change::SetDefinition {
+                id: self.definition.id.to_string(),
+                definition: to_json(&definition),
+            };
+            let changes = vec![definition, self.change(status)];
+            commit = Some(records.commit(changes, Durability::Machine));
+        });
+        commit.expect("the closure has been called").done().await?;
+        *self.updated.write().unwrap_or_else(PoisonError::into_inner) =
+            Some(Arc::new(definition.host));
+        Ok(())
     }
 
     pub(crate) fn snapshot(&self) -> SnapshotId {

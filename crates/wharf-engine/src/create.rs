@@ -23,7 +23,7 @@ use crate::records::Durability;
 use crate::security::Security;
 use crate::state::State;
 
-mod check;
+pub(crate) mod check;
 mod merge;
 
 impl Inner {
@@ -46,6 +46,7 @@ impl Inner {
             restarts: 0,
             exits: 0,
             endpoint: None,
+            unapplied: None,
         };
         let container = Arc::new(Container::new(definition, status));
         let inner = Arc::clone(self);

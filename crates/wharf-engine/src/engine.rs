@@ -292,6 +292,18 @@ impl Engine {
         self.inner.rename(&*self.find(name)?, new).await
     }
 
+    /// Changes a container's limits and its restart policy, now and for later.
+    ///
+    /// # Errors
+    /// The change does not fit the container or the machine; then nothing is changed.
+    pub async fn update(
+        &self,
+        name: &str,
+        change: wire::UpdateConfig,
+    ) -> Result<wire::ContainerUpdated, Error> {
+        self.inner.update(&self.find(name)?, change).await
+    }
+
     /// Sets the size of a container's terminal.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use wharf_oci::runtime::{ConsoleSize, Process};
 use wharf_shim::RequestError;
 use wharf_shim::protocol::{self, Answer, Client, Request, Target};
 use wharf_store::RootedDir;
-use wharf_types::ExecId;
+use wharf_types::{ExecId, failpoint};
 use wharf_wire as wire;
 
 use crate::attach::{attachment, detach_keys, pair};
@@ -87,6 +87,7 @@ impl Inner {
             };
             live.execs.insert(id, exec);
         }
+        failpoint::hit("engine.exec.prepared");
         let action = format!("exec_create: {line}");
         self.tell_with(container, &action, &[("execID", id.to_string())]);
         Ok(wire::ExecCreated { id: id.to_string() })
@@ -209,6 +210,7 @@ impl Inner {
             .await;
         match answer {
             Ok(Answer::Started(started)) => {
+                failpoint::hit("engine.exec.started");
                 self.set_phase(container, id, Phase::Running { pid: started.pid });
                 let action = format!("exec_start: {}", exec.command.join(" "));
                 self.tell_with(container, &action, &[("execID", id.to_string())]);
@@ -296,6 +298,7 @@ impl Inner {
             Some(Phase::Running { pid }) => pid,
             _ => 0,
         };
+        failpoint::hit("engine.exec.ended");
         self.set_phase(container, id, Phase::Ended { code, pid });
         let more = [("execID", id.to_string()), ("exitCode", code.to_string())];
         self.tell_with(container, "exec_die", &more);

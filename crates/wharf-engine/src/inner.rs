@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::{Notify, watch};
+use wharf_cgroup::{Cgroup, Hierarchies};
 use wharf_network::{BridgeNetwork, IsolatedPool};
 use wharf_shim::Spawner;
 use wharf_store::Store;
@@ -72,6 +73,16 @@ impl Inner {
     /// What containers get where they do not say, as of now.
     pub(crate) fn defaults(&self) -> Arc<Defaults> {
         Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Opens a container's control group.
+    pub(crate) fn cgroup(&self, container: &Container) -> Result<(Hierarchies, Cgroup), Error> {
+        let hierarchies = Hierarchies::detect()
+            .map_err(|error| Error::internal("cannot see the cgroups", error))?;
+        let path = Places::cgroup(&self.config.cgroup_parent, container.id());
+        let cgroup = Cgroup::open(&hierarchies, &path)
+            .map_err(|error| Error::internal("cannot open the container's cgroup", error))?;
+        Ok((hierarchies, cgroup))
     }
 
     /// Tells an event of a container.

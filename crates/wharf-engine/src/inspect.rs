@@ -21,7 +21,7 @@ impl Inner {
         size: bool,
     ) -> Result<wire::ContainerInspect, Error> {
         let status = container.status().clone();
-        let definition = &container.definition;
+        let definition = container.current();
         let directory = self.places.container(definition.id);
         let file = |name: &str| directory.join(name).display().to_string();
         let sizes = size.then(|| self.sizes(container)).transpose()?;

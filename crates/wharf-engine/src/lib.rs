@@ -6,7 +6,7 @@
 //!
 //! - `state` is the life of a container as a pure function, `container` one container with its
 //!   record and what lives with this engine, `registry` all of them;
-//! - `create`, `start`, `supervise`, `stop`, `remove` are that life, in this order; `recovery` is
+//! - `create`, `start`, `supervise`, `update`, `stop`, `remove` are that life, in this order; `recovery` is
 //!   the same after an engine's end;
 //! - `spec`, `security`, `capabilities`, `mounts`, `ports`, `user`, `volumes` decide what a container
 //!   gets;
@@ -15,7 +15,9 @@
 //! Fail points (`wharf_types::failpoint`), each between two steps that a kill could separate:
 //! `engine.create.{begun, snapshot-made, files-made, recorded}`,
 //! `engine.start.{begun, address-taken, ports-published, recorded, launched}`,
-//! `engine.exit.{told, recorded}`, `engine.stop.{recorded, signalled}`,
+//! `engine.exit.{told, recorded}`, `engine.update.{recorded, applied}`, `engine.rename.recorded`,
+//! `engine.kill.{recorded, signalled}`, `engine.pause.frozen`, `engine.unpause.thawed`,
+//! `engine.restart.stopped`, `engine.exec.{prepared, started, ended}`, `engine.stop.{recorded, signalled}`,
 //! `engine.remove.{recorded, snapshot-gone, files-gone, forgotten}`,
 //! `engine.recovery.{container, containers-done, orphans-gone}`, and those of the images.
 
@@ -57,6 +59,7 @@ mod streams;
 mod supervise;
 mod system;
 mod top;
+mod update;
 mod user;
 mod volumes;
 

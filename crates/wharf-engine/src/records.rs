@@ -45,6 +45,8 @@ pub(crate) enum Change {
         definition: String,
         status: String,
     },
+    /// What an update has changed of what otherwise never changes.
+    SetDefinition { id: String, definition: String },
     /// What changes of a container.
     SetStatus { id: String, status: String },
     /// A container has gone.
@@ -249,6 +251,10 @@ fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()>
         } => run(
             "INSERT INTO containers (id, definition, status) VALUES (?1, ?2, ?3)",
             params![id, definition, status],
+        ),
+        Change::SetDefinition { id, definition } => run(
+            "UPDATE containers SET definition = ?2 WHERE id = ?1",
+            params![id, definition],
         ),
         Change::SetStatus { id, status } => run(
             "UPDATE containers SET status = ?2 WHERE id = ?1",

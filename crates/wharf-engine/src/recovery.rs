@@ -206,6 +206,7 @@ impl Inner {
             self.settle(container, event, |_| {});
         }
         self.supervise(container, notices);
+        self.finish_update(container);
     }
 
     fn adopt_network(&self, container: &Container, pid: i32) {
@@ -255,7 +256,8 @@ impl Inner {
     /// Starts or removes what is to be started or removed when an engine comes up.
     fn apply_policy(self: &Arc<Self>, container: &Arc<Container>) {
         let status = container.status().clone();
-        let host = &container.definition.host;
+        let definition = container.current();
+        let host = &definition.host;
         let ran = status.run > 0;
         let Some(ended) = status.state.ended().cloned() else {
             // A first start that was cut off; its user has no answer, and asks again.

@@ -198,6 +198,7 @@ impl Inner {
             self.registry.release(&new);
             return Err(Error::internal("cannot rename the container", error));
         }
+        failpoint::hit("engine.rename.recorded");
         self.registry.release(&old);
         self.tell_with(container, "rename", &[("oldName", format!("/{old}"))]);
         Ok(())

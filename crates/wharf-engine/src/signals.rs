@@ -61,9 +61,13 @@ pub(crate) fn parse(text: &str) -> Result<i32, Error> {
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
     let offset = |rest: &str| rest.parse::<i32>().map_err(|_| invalid());
     let number = if let Some(rest) = name.strip_prefix("RTMIN+") {
-        REAL_TIME_FIRST + offset(rest)?
+        REAL_TIME_FIRST
+            .checked_add(offset(rest)?)
+            .ok_or_else(invalid)?
     } else if let Some(rest) = name.strip_prefix("RTMAX-") {
-        REAL_TIME_LAST - offset(rest)?
+        REAL_TIME_LAST
+            .checked_sub(offset(rest)?)
+            .ok_or_else(invalid)?
     } else if name == "RTMAX" {
         REAL_TIME_LAST
     } else {
@@ -101,6 +105,8 @@ mod tests {
             "NOPE",
             "RTMIN+31",
             "RTMAX-x",
+            "RTMIN+2147483647",
+            "RTMAX--2147483648",
             "SIGSIGKILL",
         ] {
             let error = parse(text).expect_err(text);

@@ -15,6 +15,8 @@ use crate::security::Security;
 mod devices;
 mod limits;
 
+pub(crate) use limits::resources;
+
 /// Search path of a process that has none.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Where the init process is mounted with `--init`; Docker's name, because scripts know it.
@@ -50,7 +52,7 @@ pub(crate) fn container(definition: &Definition, given: Circumstances<'_>) -> Re
         annotations: host.annotations.clone(),
         linux: Some(Linux {
             sysctl: host.sysctls.clone(),
-            resources: Some(limits::resources(host)?),
+            resources: Some(resources(host)?),
             cgroups_path: Some(cgroup.display().to_string()),
             namespaces: namespaces(host),
             devices: devices::nodes(host)?,

@@ -291,7 +291,7 @@ impl Inner {
             cgroup_parent: &self.config.cgroup_parent,
             program: &self.program,
         };
-        Ok((spec::container(definition, given)?, root))
+        Ok((spec::container(&container.current(), given)?, root))
     }
 
     fn join_network(&self, container: &Container) -> Result<Joined, Error> {

@@ -106,6 +106,7 @@ impl Inner {
             Err(error) if error.kind() != ErrorKind::NotModified => return Err(error),
             _ => {}
         }
+        failpoint::hit("engine.restart.stopped");
         self.start(container, Starter::User).await?;
         self.tell(container, "restart");
         Ok(())
@@ -138,10 +139,15 @@ impl Inner {
             let recorded = commit.done().await;
             recorded.map_err(|error| Error::internal("cannot kill the container", error))?;
         }
+        failpoint::hit("engine.kill.recorded");
+        let exits = container.status().exits;
         self.ask(container, Request::Signal(number)).await?;
+        failpoint::hit("engine.kill.signalled");
         self.tell_with(container, "kill", &[("signal", number.to_string())]);
         if number == signals::KILL {
             self.thaw(container).await?;
+            // Who has killed a container goes on to remove it.
+            return ended_in_time(container, exits).await;
         }
         Ok(())
     }
@@ -157,13 +163,7 @@ impl Inner {
             _ => {}
         }
         self.thaw(container).await?;
-        let ended = tokio::time::timeout(KILL_TIME, wait_for_exit(container, exits)).await;
-        ended.map_err(|_| {
-            Error::new(
-                ErrorKind::Internal,
-                format!("container {} does not end after SIGKILL", container.id()),
-            )
-        })
+        ended_in_time(container, exits).await
     }
 
     /// Lets a paused container go on, so that it gets its signal.
@@ -197,6 +197,7 @@ impl Inner {
             }
         }
         self.ask(container, Request::Freeze).await?;
+        failpoint::hit("engine.pause.frozen");
         let paused = container.transition(&self.records, Durability::Engine, Event::Paused, |_| {});
         paused
             .map_err(|denied| refuse(container, denied))?
@@ -212,6 +213,7 @@ impl Inner {
             return Err(refuse(container, denied));
         }
         self.ask(container, Request::Thaw).await?;
+        failpoint::hit("engine.unpause.thawed");
         let thawed =
             container.transition(&self.records, Durability::Engine, Event::Unpaused, |_| {});
         thawed
@@ -276,6 +278,17 @@ impl Inner {
         })
         .await;
     }
+}
+
+/// Waits for the end of a container that was killed.
+async fn ended_in_time(container: &Arc<Container>, exits: u64) -> Result<(), Error> {
+    let ended = tokio::time::timeout(KILL_TIME, wait_for_exit(container, exits)).await;
+    ended.map_err(|_| {
+        Error::new(
+            ErrorKind::Internal,
+            format!("container {} does not end after SIGKILL", container.id()),
+        )
+    })
 }
 
 /// Waits until a container has ended more often than `exits` times.

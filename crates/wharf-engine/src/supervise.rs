@@ -151,7 +151,8 @@ impl Inner {
         if self.is_closing() {
             return;
         }
-        let host = &container.definition.host;
+        let definition = container.current();
+        let host = &definition.host;
         if host.auto_remove {
             let inner = Arc::clone(self);
             let container = Arc::clone(container);
@@ -280,6 +281,7 @@ mod tests {
             restarts,
             exits: 0,
             endpoint: None,
+            unapplied: None,
         }
     }
 

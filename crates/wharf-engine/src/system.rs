@@ -169,10 +169,7 @@ impl Inner {
             return Err(Error::conflict(format!("container {id} is not running")));
         }
         let failed = |error| Error::internal("cannot list the container's processes", error);
-        let hierarchies = wharf_cgroup::Hierarchies::detect()
-            .map_err(|error| Error::internal("cannot see the cgroups", error))?;
-        let path = crate::container::Places::cgroup(&self.config.cgroup_parent, id);
-        let cgroup = wharf_cgroup::Cgroup::open(&hierarchies, &path).map_err(failed)?;
+        let (_, cgroup) = self.cgroup(container)?;
         let pids = cgroup.pids().map_err(failed)?;
         let pids: Vec<i32> = pids.iter().map(|pid| pid.as_raw_nonzero().get()).collect();
         // Names are the host's, as in Docker; without the file users are numbers.

@@ -44,6 +44,7 @@ mod queries;
 pub mod query;
 pub mod stdcopy;
 mod system;
+mod update;
 mod volume;
 
 pub use container::*;
@@ -57,6 +58,7 @@ pub use network::*;
 pub use progress::*;
 pub use queries::*;
 pub use system::*;
+pub use update::*;
 pub use volume::*;
 
 /// Newest version of the Engine API spoken.

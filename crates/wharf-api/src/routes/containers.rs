@@ -9,13 +9,14 @@ use wharf_engine::Attachment;
 use wharf_wire::{
     AttachQuery, ContainerCreateBody, CreateQuery, ListQuery, LogsQuery, RemoveQuery, ResizeQuery,
 };
-use wharf_wire::{StopQuery, WaitCondition};
+use wharf_wire::{StopQuery, UpdateConfig, WaitCondition};
 
 use crate::answer::{Answer, Failure, empty, json, json_stream, json_with, line, typed};
 use crate::body::{Body, LateError, written};
 use crate::call::{Call, blocking};
 use crate::hijack::{self, Process};
 use crate::router::{Route, route};
+use crate::version::ApiVersion;
 
 pub(super) const ROUTES: &[Route] = &[
     route!(GET "/containers/json" since (1, 24) => list),
@@ -32,6 +33,7 @@ pub(super) const ROUTES: &[Route] = &[
     route!(POST "/containers/{id}/pause" since (1, 24) => pause),
     route!(POST "/containers/{id}/unpause" since (1, 24) => unpause),
     route!(POST "/containers/{id}/rename" since (1, 24) => rename),
+    route!(POST "/containers/{id}/update" since (1, 24) => update),
     route!(POST "/containers/{id}/resize" since (1, 24) => resize),
     route!(POST "/containers/{id}/wait" since (1, 24) => wait),
     route!(POST "/containers/{id}/attach" since (1, 24) => attach),
@@ -162,6 +164,14 @@ async fn rename(call: Call) -> Result<Answer, Failure> {
         .rename(call.name(), call.query.get("name").unwrap_or_default())
         .await?;
     Ok(empty(NO_CONTENT))
+}
+
+async fn update(mut call: Call) -> Result<Answer, Failure> {
+    let mut change: UpdateConfig = call.document().await?;
+    if call.version < ApiVersion::new(1, 40) {
+        change.pids_limit = None;
+    }
+    Ok(json(&call.engine.update(call.name(), change).await?))
 }
 
 async fn resize(call: Call) -> Result<Answer, Failure> {

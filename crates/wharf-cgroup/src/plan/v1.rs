@@ -132,8 +132,18 @@ fn draft_memory(memory: &Memory, draft: &mut Draft<'_>) -> Result<(), PlanError>
             swappiness,
         )?;
     }
-    if memory.disable_oom_killer == Some(true) {
-        draft.write("memory.disableOOMKiller", "memory", "memory.oom_control", 1)?;
+    // A new group has the killer.
+    if let Some(disable) = memory
+        .disable_oom_killer
+        .filter(|disable| *disable || draft.target.current.is_some())
+    {
+        let value = u8::from(disable);
+        draft.write(
+            "memory.disableOOMKiller",
+            "memory",
+            "memory.oom_control",
+            value,
+        )?;
     }
     if memory.use_hierarchy == Some(false) {
         draft.write("memory.useHierarchy", "memory", "memory.use_hierarchy", 0)?;

@@ -4,7 +4,7 @@ use super::AnyCommand;
 use super::{
     attach, create, diff, events, exec, export, history, image_inspect, images, import, info,
     inspect, kill, load, logs, pause, port, ps, pull, rename, restart, rm, rmi, run, save, start,
-    stop, system_df, tag, top, version, wait,
+    stop, system_df, tag, top, update, version, wait,
 };
 
 /// Every command, in the order of their plain names.
@@ -41,6 +41,7 @@ pub(super) static COMMANDS: &[&dyn AnyCommand] = &[
     &tag::COMMAND,
     &top::COMMAND,
     &pause::UNPAUSE,
+    &update::COMMAND,
     &version::COMMAND,
     &wait::COMMAND,
 ];
@@ -72,7 +73,7 @@ pub(super) const COMMON: [&str; 7] = ["run", "exec", "ps", "pull", "images", "ve
 
 /// Commands of Docker's that are not served.
 const DOCKERS: &str = " build builder buildx checkpoint commit compose completion config context cp login logout manifest network \
-    node plugin prune push search secret service stack stats swarm trust update volume ";
+    node plugin prune push search secret service stack stats swarm trust volume ";
 
 /// Finds a group.
 pub(super) fn group(name: &str) -> Option<&'static Group> {

@@ -207,7 +207,7 @@ fn check_modes(host: &mut wire::HostConfig) -> Result<(), Error> {
     Ok(())
 }
 
-fn check_restart_policy(host: &mut wire::HostConfig) -> Result<(), Error> {
+pub(crate) fn check_restart_policy(host: &mut wire::HostConfig) -> Result<(), Error> {
     let policy = &mut host.restart_policy;
     let invalid = |reason: String| Error::invalid(format!("invalid restart policy: {reason}"));
     match policy.name.as_str() {
@@ -257,7 +257,7 @@ fn check_log(host: &mut wire::HostConfig) -> Result<(), Error> {
     }
 }
 
-fn check_limits(host: &mut wire::HostConfig) -> Result<Vec<String>, Error> {
+pub(crate) fn check_limits(host: &mut wire::HostConfig) -> Result<Vec<String>, Error> {
     let mut warnings = Vec::new();
     if host.memory < 0 || (host.memory > 0 && host.memory < MEMORY_MIN) {
         return Err(Error::invalid("Minimum memory limit allowed is 6MB"));

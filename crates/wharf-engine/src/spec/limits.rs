@@ -9,7 +9,7 @@ use crate::error::Error;
 /// Period of the CPU bandwidth controller that `--cpus` is expressed in.
 const CPU_PERIOD: u64 = 100_000;
 
-pub(super) fn resources(host: &wire::HostConfig) -> Result<Resources, Error> {
+pub(crate) fn resources(host: &wire::HostConfig) -> Result<Resources, Error> {
     Ok(Resources {
         devices: devices::rules(host)?,
         memory: Some(memory(host)).filter(|memory| *memory != Memory::default()),

@@ -126,6 +126,22 @@ const OPERATIONS: &[(&str, &[&[&str]])] = &[
     ("stop", &[&["stop", "running"]]),
     ("rm", &[&["rm", "-f", "running"]]),
     ("rm-stopped", &[&["rm", "ready"]]),
+    (
+        "update",
+        &[&[
+            "update",
+            "--cpu-shares",
+            "300",
+            "--restart",
+            "on-failure:3",
+            "running",
+        ]],
+    ),
+    ("rename", &[&["rename", "ready", "readied"]]),
+    ("restart", &[&["restart", "running"]]),
+    ("exec", &[&["exec", "running", "true"]]),
+    ("kill", &[&["kill", "running"]]),
+    ("pause", &[&["pause", "running"], &["unpause", "running"]]),
 ];
 
 /// An engine with a container that runs and one that is ready to.
@@ -187,14 +203,14 @@ fn die_at(point: &str, commands: &[&[&str]], load: Option<&[u8]>) {
     let known = |name: &str| names.out().lines().any(|line| line.starts_with(name));
     let removing = commands.iter().any(|command| command[0] == "rm");
     assert!(
-        removing || (known("running ") && known("ready ")),
+        removing || (known("running ") && (known("ready ") || known("readied "))),
         "{point}: {names:?}"
     );
     // Every container that is there can be inspected, and is in a state it can leave.
     for line in names.out().lines() {
         let (name, state) = line.split_once(' ').unwrap();
         assert!(
-            ["created", "running", "exited"].contains(&state),
+            ["created", "running", "exited", "paused"].contains(&state),
             "{point}: {line}"
         );
         if state == "exited" {
@@ -253,6 +269,32 @@ fn stop_recovers_at_every_step() {
 fn rm_recovers_at_every_step() {
     kill_at_every_point_of("rm");
     kill_at_every_point_of("rm-stopped");
+}
+
+#[test]
+fn update_recovers_at_every_step() {
+    kill_at_every_point_of("update");
+}
+
+#[test]
+fn rename_recovers_at_every_step() {
+    kill_at_every_point_of("rename");
+}
+
+#[test]
+fn restart_recovers_at_every_step() {
+    kill_at_every_point_of("restart");
+}
+
+#[test]
+fn exec_recovers_at_every_step() {
+    kill_at_every_point_of("exec");
+}
+
+#[test]
+fn kill_and_pause_recover_at_every_step() {
+    kill_at_every_point_of("kill");
+    kill_at_every_point_of("pause");
 }
 
 #[test]

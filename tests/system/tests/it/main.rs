@@ -23,6 +23,7 @@ mod network;
 mod packages;
 mod run;
 mod terminal;
+mod update;
 
 use wharf_tests_system::{Client, Engine, needs};
 
