@@ -39,6 +39,17 @@ pub(crate) struct Definition {
     pub(crate) mounts: Vec<Mount>,
 }
 
+impl Definition {
+    /// Its control group: below the parent that was asked for, or else below the engine's.
+    pub(crate) fn cgroup(&self, engines: &Path) -> PathBuf {
+        let parent = match self.host.cgroup_parent.as_str() {
+            "" => engines.to_owned(),
+            asked => Path::new("/").join(asked),
+        };
+        parent.join(self.id.to_string())
+    }
+}
+
 /// What changes of a container. Its one writer is whoever brings it from one state to the next.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Status {
@@ -363,10 +374,6 @@ impl Places {
 
     pub(crate) fn trash(&self) -> PathBuf {
         self.data_root.join("trash")
-    }
-
-    pub(crate) fn cgroup(parent: &Path, id: ContainerId) -> PathBuf {
-        parent.join(id.to_string())
     }
 }
 

@@ -77,7 +77,7 @@ impl Inner {
         check::check_networking(body.networking_config.as_ref())?;
         let unsaid = self.defaults();
         unsaid.fill(&mut host);
-        let mut warnings = check::check_host(&mut host, &config)?;
+        let mut warnings = check::check_host(&mut host, &config, &self.controllers)?;
         let (image, parsed) = self.images.for_container(&config.image)?;
         let defaults = &parsed.config.config;
         let command = merge::merge(&mut config, defaults)?;

@@ -286,6 +286,7 @@ impl Inner {
             cwd: PathBuf::from(cwd),
             capabilities: Some(spec::capabilities(&security.capabilities)),
             no_new_privileges: security.no_new_privileges,
+            apparmor_profile: security.apparmor.clone(),
             ..Default::default()
         };
         let filter = self.filters.compiled(&security)?;

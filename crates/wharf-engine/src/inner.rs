@@ -23,6 +23,7 @@ use wharf_store::Store;
 
 use crate::config::Config;
 use crate::container::{Container, Places};
+use crate::controllers::Controllers;
 use crate::defaults::Defaults;
 use crate::error::Error;
 use crate::events::Events;
@@ -51,6 +52,7 @@ pub(crate) struct Inner {
     pub(crate) isolated: IsolatedPool,
     pub(crate) spawner: Spawner,
     pub(crate) filters: Filters,
+    pub(crate) controllers: Controllers,
     /// Wakes the task that deletes what has been removed.
     pub(crate) trash: Arc<Notify>,
     pub(crate) closing: watch::Sender<bool>,
@@ -79,7 +81,7 @@ impl Inner {
     pub(crate) fn cgroup(&self, container: &Container) -> Result<(Hierarchies, Cgroup), Error> {
         let hierarchies = Hierarchies::detect()
             .map_err(|error| Error::internal("cannot see the cgroups", error))?;
-        let path = Places::cgroup(&self.config.cgroup_parent, container.id());
+        let path = container.definition.cgroup(&self.config.cgroup_parent);
         let cgroup = Cgroup::open(&hierarchies, &path)
             .map_err(|error| Error::internal("cannot open the container's cgroup", error))?;
         Ok((hierarchies, cgroup))

@@ -27,6 +27,7 @@ mod attach;
 mod capabilities;
 mod config;
 mod container;
+mod controllers;
 mod create;
 mod defaults;
 mod engine;

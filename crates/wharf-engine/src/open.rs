@@ -25,6 +25,7 @@ use wharf_types::ContainerId;
 
 use crate::config::Config;
 use crate::container::{Container, Definition, Places, Status};
+use crate::controllers::Controllers;
 use crate::events::Events;
 use crate::images::Images;
 use crate::inner::Inner;
@@ -128,6 +129,7 @@ impl Inner {
             isolated,
             spawner,
             filters: Filters::default(),
+            controllers: Controllers::of(&hierarchies),
             trash: Arc::new(Notify::new()),
             closing: watch::Sender::new(false),
             locks: Mutex::new(locks),

@@ -20,6 +20,10 @@ pub(crate) struct Security {
     pub(crate) no_new_privileges: bool,
     /// Whether nothing of /proc and /sys is hidden.
     pub(crate) system_paths: bool,
+    /// Whether the cgroups that are seen inside can be changed.
+    pub(crate) writable_cgroups: bool,
+    /// AppArmor profile of the process.
+    pub(crate) apparmor: Option<String>,
 }
 
 /// Which system call filter.
@@ -49,6 +53,8 @@ impl Security {
             },
             no_new_privileges: unsaid.no_new_privileges,
             system_paths: host.privileged,
+            writable_cgroups: host.privileged,
+            apparmor: None,
         };
         for option in host.security_opt.iter().flatten() {
             security.apply(option)?;
@@ -57,24 +63,34 @@ impl Security {
     }
 
     fn apply(&mut self, option: &str) -> Result<(), Error> {
-        let invalid = || Error::invalid(format!("invalid --security-opt: \"{option}\""));
-        // Older clients write a colon.
-        let (key, value) = option.split_once(['=', ':']).unwrap_or((option, ""));
-        match (key, value) {
-            ("no-new-privileges", "" | "true") => self.no_new_privileges = true,
-            ("no-new-privileges", "false") => self.no_new_privileges = false,
-            ("seccomp", "unconfined") => self.filter = Filter::Unconfined,
-            ("seccomp", "builtin") => self.filter = Filter::Default,
-            ("seccomp", document) => self.filter = given(document)?,
-            ("systempaths", "unconfined") => self.system_paths = true,
-            // There is no such confinement here, so there is nothing to take away.
-            ("apparmor", "unconfined") | ("label", "disable") => {}
-            ("apparmor" | "label" | "writable-cgroups", _) => {
-                return Err(Error::not_implemented(format!(
-                    "--security-opt {key} is not supported yet"
-                )));
+        let invalid =
+            |part: u8| Error::invalid(format!("invalid --security-opt {part}: \"{option}\""));
+        match option {
+            "no-new-privileges" => {
+                self.no_new_privileges = true;
+                return Ok(());
             }
-            _ => return Err(invalid()),
+            "disable" => return refuse_labels(option),
+            _ => {}
+        }
+        // Older clients write a colon.
+        let (key, value) = (option.split_once('='))
+            .or_else(|| option.split_once(':'))
+            .ok_or_else(|| invalid(1))?;
+        let flag = || go_bool(value).ok_or_else(|| invalid(2));
+        match (key, value) {
+            ("no-new-privileges", _) => self.no_new_privileges = flag()?,
+            ("writable-cgroups", _) => self.writable_cgroups = flag()?,
+            ("seccomp", "unconfined") => self.filter = Filter::Unconfined,
+            ("seccomp", "builtin" | "") => self.filter = Filter::Default,
+            ("seccomp", document) => self.filter = given(document)?,
+            // Without AppArmor in the kernel there is nobody to confine, as in Docker.
+            ("apparmor", profile) => {
+                self.apparmor = Some(profile.to_owned())
+                    .filter(|profile| profile != "unconfined" && has_apparmor());
+            }
+            ("label", _) => refuse_labels(option)?,
+            _ => return Err(invalid(2)),
         }
         Ok(())
     }
@@ -85,6 +101,31 @@ fn given(document: &str) -> Result<Filter, Error> {
     serde_json::from_str(document)
         .map(|parsed| Filter::Given(Box::new(parsed)))
         .map_err(|error| Error::invalid(format!("Decoding seccomp profile failed: {error}")))
+}
+
+/// Reads a truth value as Go does.
+fn go_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+fn has_apparmor() -> bool {
+    let enabled = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled");
+    enabled.is_ok_and(|text| text.starts_with('Y'))
+}
+
+/// SELinux labels: where there is no SELinux they mean nothing, as in Docker; where it is, they
+/// would have to be set.
+pub(crate) fn refuse_labels(option: &str) -> Result<(), Error> {
+    if std::path::Path::new("/sys/fs/selinux/enforce").exists() {
+        return Err(Error::not_implemented(format!(
+            "{option}: SELinux labels are not supported yet"
+        )));
+    }
+    Ok(())
 }
 
 /// Compiled filters, by what they are compiled from: compiling takes longer than all else in a
@@ -154,13 +195,16 @@ mod tests {
         );
         assert!(read(&["seccomp={"]).is_err());
         assert_eq!(
-            read(&["apparmor=mine"]),
-            Err("--security-opt apparmor is not supported yet".to_owned())
+            read(&["no-new-privileges:false", "writable-cgroups=1"])
+                .map(|s| (s.no_new_privileges, s.writable_cgroups)),
+            Ok((false, true))
         );
-        assert_eq!(
-            read(&["x=y"]),
-            Err("invalid --security-opt: \"x=y\"".to_owned())
-        );
+        for (option, part) in [("x", 1), ("x=y", 2), ("no-new-privileges=x", 2)] {
+            assert_eq!(
+                read(&[option]),
+                Err(format!("invalid --security-opt {part}: \"{option}\""))
+            );
+        }
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub(crate) fn container(definition: &Definition, given: Circumstances<'_>) -> Re
     let config = &definition.config;
     let own_uts = host.uts_mode != "host";
     let own = |name: &str| Some(name.to_owned()).filter(|name| own_uts && !name.is_empty());
-    let cgroup = Places::cgroup(given.cgroup_parent, definition.id);
+    let cgroup = definition.cgroup(given.cgroup_parent);
     Ok(Spec {
         oci_version: VERSION.to_owned(),
         root: Some(Root {
@@ -106,6 +106,7 @@ fn process(definition: &Definition, given: Circumstances<'_>) -> Process {
         capabilities: Some(capabilities(&given.security.capabilities)),
         rlimits: host.ulimits.iter().flatten().map(rlimit).collect(),
         no_new_privileges: given.security.no_new_privileges,
+        apparmor_profile: given.security.apparmor.clone(),
         oom_score_adj: Some(host.oom_score_adj).filter(|score| *score != 0),
         ..Default::default()
     }
@@ -200,6 +201,11 @@ fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Mount
 fn mounts(definition: &Definition, given: &Circumstances<'_>) -> Vec<Mount> {
     let host = &definition.host;
     let system = if host.privileged { "rw" } else { "ro" };
+    let cgroups = if given.security.writable_cgroups {
+        "rw"
+    } else {
+        "ro"
+    };
     let mut mounts = vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
         mount(
@@ -231,7 +237,7 @@ fn mounts(definition: &Definition, given: &Circumstances<'_>) -> Vec<Mount> {
             "/sys/fs/cgroup",
             "cgroup",
             "cgroup",
-            &["nosuid", "noexec", "nodev", system],
+            &["nosuid", "noexec", "nodev", cgroups],
         ),
         mount(
             "/dev/mqueue",

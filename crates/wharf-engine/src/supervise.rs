@@ -9,7 +9,7 @@ use wharf_shim::protocol::{Exit, Notice, Request, Target};
 use wharf_types::failpoint;
 use wharf_wire as wire;
 
-use crate::container::{Container, Places, Status, Wanted};
+use crate::container::{Container, Status, Wanted};
 use crate::inner::{Inner, until};
 use crate::records::Durability;
 use crate::start::Starter;
@@ -90,7 +90,7 @@ impl Inner {
 
     /// Kills what is in a container's cgroup and removes it, and its shim's socket.
     pub(crate) fn kill_cgroup(&self, container: &Container) {
-        let path = Places::cgroup(&self.config.cgroup_parent, container.id());
+        let path = container.definition.cgroup(&self.config.cgroup_parent);
         let id = container.id();
         let removed = Hierarchies::detect().map(|hierarchies| {
             let cgroup = Cgroup::open(&hierarchies, &path)?;

@@ -13,6 +13,7 @@ use wharf_types::failpoint;
 use wharf_wire as wire;
 
 use crate::container::{Container, refuse};
+use crate::controllers::Controllers;
 use crate::create::check;
 use crate::error::{Error, ErrorKind};
 use crate::inner::Inner;
@@ -38,8 +39,8 @@ impl Inner {
         self.settled(container).await;
         check_state(container)?;
         let before = container.current().host.clone();
-        let (host, mut warnings) =
-            changed(&before, &change).map_err(|error| cannot(container, &error))?;
+        let (host, mut warnings) = changed(&before, &change, &self.controllers)
+            .map_err(|error| cannot(container, &error))?;
         let recorded = container.redefine(&self.records, &host, Some(change.clone()));
         recorded
             .await
@@ -88,7 +89,7 @@ impl Inner {
         }
         container
             .amend(&self.records, Durability::Engine, |status| {
-                status.unapplied = None
+                status.unapplied = None;
             })
             .in_background();
         Ok(warnings)
@@ -160,12 +161,13 @@ fn check_state(container: &Container) -> Result<(), Error> {
 fn changed(
     before: &wire::HostConfig,
     change: &wire::UpdateConfig,
+    controllers: &Controllers,
 ) -> Result<(wire::HostConfig, Vec<String>), Error> {
     // The change alone is looked at first: what is wrong in itself is no conflict.
     let mut alone = wire::HostConfig::default();
     change.apply_to(&mut alone);
     alone.memory_swap = 0;
-    check::check_limits(&mut alone)?;
+    check::limits::check(&mut alone, controllers)?;
     let conflicts = [
         (
             change.nano_cpus > 0 && before.cpu_period > 0,
@@ -200,7 +202,7 @@ fn changed(
     let mut host = before.clone();
     change.apply_to(&mut host);
     check::check_restart_policy(&mut host)?;
-    let warnings = check::check_limits(&mut host)?;
+    let warnings = check::limits::check(&mut host, controllers)?;
     Ok((host, warnings))
 }
 
@@ -244,7 +246,7 @@ mod tests {
             },
             ..Default::default()
         };
-        let (host, warnings) = changed(&limited(), &change).expect("accepted");
+        let (host, warnings) = changed(&limited(), &change, &Controllers::all()).expect("accepted");
         assert_eq!(warnings, [""; 0]);
         assert_eq!(
             host,
@@ -259,7 +261,7 @@ mod tests {
     #[test]
     fn what_does_not_go_together_is_refused_in_dockers_words() {
         let refused = |change: wire::UpdateConfig| {
-            let error = changed(&limited(), &change).expect_err("refused");
+            let error = changed(&limited(), &change, &Controllers::all()).expect_err("refused");
             (error.status(), error.to_string())
         };
         let memory = wire::UpdateConfig {
@@ -304,7 +306,7 @@ mod tests {
             pids_limit: Some(0),
             ..Default::default()
         };
-        let (host, _) = changed(&limited(), &change).expect("accepted");
+        let (host, _) = changed(&limited(), &change, &Controllers::all()).expect("accepted");
         let resources = resources(&change, &host).expect("limits");
         let memory = resources.memory.expect("memory");
         assert_eq!(

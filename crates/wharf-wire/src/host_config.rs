@@ -12,6 +12,25 @@ use std::collections::BTreeMap;
 use crate::go::is_zero;
 use crate::{PortMap, Words};
 
+/// Resource limits of processes, by the names users give them.
+pub const ULIMIT_NAMES: [&str; 15] = [
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+];
+
 documents! {
     /// Configuration of a container on its host.
     pub struct HostConfig {

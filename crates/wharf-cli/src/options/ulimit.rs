@@ -1,33 +1,15 @@
 //! Resource limits of processes: `nofile=1024:2048`.
 
-use wharf_wire::Ulimit;
+use wharf_wire::{ULIMIT_NAMES, Ulimit};
 
 use crate::grammar::{Invalid, parse_int};
-
-const NAMES: [&str; 15] = [
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-];
 
 /// Reads a limit; one number is both limits, -1 is none.
 pub(crate) fn parse(text: &str) -> Result<Ulimit, Invalid> {
     let Some((name, limits)) = text.split_once('=') else {
         return Err(Invalid(format!("invalid ulimit argument: {text}")));
     };
-    if !NAMES.contains(&name) {
+    if !ULIMIT_NAMES.contains(&name) {
         return Err(Invalid(format!("invalid ulimit type: {name}")));
     }
     let mut numbers = limits.split(':');
