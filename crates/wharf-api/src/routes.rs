@@ -3,6 +3,7 @@
 //! A function of a route does three things: it decodes the request, calls one method of the engine, and encodes what
 //! that returns. What the API means is the engine's business.
 
+mod archive;
 mod containers;
 mod exec;
 mod images;
@@ -24,6 +25,7 @@ use crate::version::VersionError;
 pub(crate) const TABLES: &[&[Route]] = &[
     system::ROUTES,
     containers::ROUTES,
+    archive::ROUTES,
     exec::ROUTES,
     images::ROUTES,
 ];

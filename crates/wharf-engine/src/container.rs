@@ -141,6 +141,9 @@ pub(crate) struct Container {
     /// Also the published copy: readers borrow it, waiters watch it.
     status: watch::Sender<Status>,
     live: Mutex<Live>,
+    /// Held by who writes its files from outside, and by a start: its snapshot must not be mounted
+    /// for writing twice.
+    pub(crate) files: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What a container has while this engine and it live.
@@ -166,6 +169,7 @@ impl Container {
             updating: tokio::sync::Mutex::new(()),
             status: watch::Sender::new(status),
             live: Mutex::new(Live::default()),
+            files: Arc::default(),
         }
     }
 

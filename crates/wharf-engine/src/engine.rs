@@ -10,7 +10,8 @@ use crate::container::Container;
 use crate::inner::Inner;
 use crate::start::Starter;
 use crate::{
-    Attachment, Config, Defaults, Error, EventStream, ImportRequest, LogStream, OpenError,
+    Attachment, Config, ContainerFiles, Defaults, Error, EventStream, FilesFor, ImportRequest,
+    LogStream, OpenError,
 };
 
 /// The engine: cheap to clone, all clones are the same engine.
@@ -358,15 +359,12 @@ impl Engine {
         self.inner.logs(&self.find(name)?, query)
     }
 
-    /// Writes a container's file system as a tar. Blocks.
+    /// Reaches for a container's files. What is then done with them blocks.
     ///
     /// # Errors
-    /// There is none of this name, or the writer fails.
-    pub fn export(&self, name: &str, writer: impl Write) -> Result<(), Error> {
-        let container = self.find(name)?;
-        self.inner.tell(&container, "export");
-        let exported = self.inner.store.export(&container.snapshot(), writer);
-        exported.map_err(|error| Error::internal(format!("cannot export {name}"), error))
+    /// There is none of this name.
+    pub async fn files(&self, name: &str, wanted: FilesFor) -> Result<ContainerFiles, Error> {
+        self.inner.files(self.find(name)?, name, wanted).await
     }
 
     /// Returns what a container changed of its image. Blocks.

@@ -23,6 +23,7 @@
 
 #![forbid(unsafe_code)]
 
+mod archive;
 mod attach;
 mod capabilities;
 mod config;
@@ -64,6 +65,7 @@ mod update;
 mod user;
 mod volumes;
 
+pub use archive::{ContainerFiles, FilesFor};
 pub use config::Config;
 pub use defaults::{Defaults, NamedRuntime, OWN_RUNTIME};
 pub use engine::Engine;

@@ -273,19 +273,29 @@ fn mounts(definition: &Definition, given: &Circumstances<'_>) -> Vec<Mount> {
             mounts.push(mount("/dev/shm", "tmpfs", "shm", &options));
         }
     }
-    let directory = given.places.container(definition.id);
-    for name in ["resolv.conf", "hostname", "hosts"] {
-        let source = directory.join(name);
-        let mut file = mount(&format!("/etc/{name}"), "bind", "", &["bind", "rprivate"]);
-        file.source = Some(source);
-        mounts.push(file);
-    }
     if has_init(host) {
         let mut init = mount(INIT_PATH, "bind", "", &["bind", "ro", "nosuid", "rprivate"]);
         init.source = Some(given.program.to_owned());
         mounts.push(init);
     }
     // What the user mounts replaces what is there by default.
+    let own = file_mounts(definition, given.places);
+    mounts.retain(|mount| own.iter().all(|o| o.destination != mount.destination));
+    mounts.extend(own);
+    mounts
+}
+
+/// What is mounted into a container and has files of the user's or of the container's own, each
+/// mount after what it is mounted upon.
+pub(crate) fn file_mounts(definition: &Definition, places: &Places) -> Vec<Mount> {
+    let directory = places.container(definition.id);
+    let mut mounts: Vec<Mount> = ["resolv.conf", "hostname", "hosts"]
+        .into_iter()
+        .map(|name| Mount {
+            source: Some(directory.join(name)),
+            ..mount(&format!("/etc/{name}"), "bind", "", &["bind", "rprivate"])
+        })
+        .collect();
     let own: Vec<Mount> = definition
         .mounts
         .iter()

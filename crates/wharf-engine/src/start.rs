@@ -80,6 +80,7 @@ impl Inner {
             ));
         }
         self.begin(container).await?;
+        let _files = container.files.lock().await;
         match self.launch(container, starter).await {
             Ok((shim, notices, started)) => {
                 self.launched(container, shim, notices, started)?;

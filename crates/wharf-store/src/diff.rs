@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 
-use archive::{Archive, Holes};
+pub(crate) use archive::{Archive, Holes};
 
 use crate::files;
 use crate::tree::{self, WalkError};

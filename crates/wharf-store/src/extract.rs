@@ -7,7 +7,12 @@
 //! then `bin/sh`), and other engines follow them inside the root; so a parent that holds links is
 //! resolved again by `RESOLVE_IN_ROOT`, which confines them. `..` in a name is refused.
 //!
-//! What becomes of the special entries:
+//! The same code unpacks into a tree that is there and in use ([`extract_in_place`], `PUT archive`).
+//! Then somebody may change it meanwhile: nothing is done by a name that has been looked at before,
+//! only by what a call has opened or made itself, and a parent that holds links is resolved
+//! inside the container's whole root. Names that mean something in a layer mean nothing there.
+//!
+//! What becomes of the special entries in a layer:
 //!
 //! | entry | in the tree |
 //! |---|---|
@@ -33,6 +38,7 @@ use std::path::PathBuf;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 
 use crate::PathError;
+use crate::owners::Owners;
 use crate::tar::{Entry, Kind, Reader, TarError, Time, reading};
 
 pub(crate) use attributes::kept;
@@ -76,6 +82,22 @@ pub enum ExtractError {
         name: String,
         /// The attribute.
         attribute: String,
+    },
+    /// An entry would replace a directory, which was forbidden.
+    #[error("cannot overwrite directory {path:?} with non-directory {place:?}")]
+    ReplacesDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// Where the archive is unpacked.
+        place: PathBuf,
+    },
+    /// An entry would replace something by a directory, which was forbidden.
+    #[error("cannot overwrite non-directory {path:?} with directory {place:?}")]
+    ReplacedByDirectory {
+        /// What is there.
+        path: PathBuf,
+        /// Where the archive is unpacked.
+        place: PathBuf,
     },
     /// An entry is of a kind that has no place in a root file system.
     #[error("entry {name:?} is of an unknown kind ({flag:?})")]
@@ -152,14 +174,49 @@ pub(crate) struct Extracted {
     pub(crate) root: bool,
 }
 
-/// Unpacks an archive into the empty directory `root` and reads the stream to its end.
+/// What unpacking into a tree that is there needs to know of it.
+#[derive(Debug)]
+pub(crate) struct InPlace<'a> {
+    /// The root that links are followed in.
+    pub(crate) scope: BorrowedFd<'a>,
+    /// Where in it the archive is unpacked.
+    pub(crate) place: PathBuf,
+    /// Whether a directory may only replace a directory, and a file only a file.
+    pub(crate) keep_kinds: bool,
+    pub(crate) owners: Owners,
+}
+
+/// Unpacks a layer's archive into the empty directory `root` and reads the stream to its end.
 pub(crate) fn extract(
     input: impl Read,
     root: BorrowedFd<'_>,
     bounds: Bounds,
 ) -> Result<Extracted, ExtractError> {
+    run(input, Root::new(root), bounds, None)
+}
+
+/// Unpacks an archive into the directory `root`, among what is there, and reads the stream to its
+/// end.
+pub(crate) fn extract_in_place(
+    input: impl Read,
+    root: BorrowedFd<'_>,
+    bounds: Bounds,
+    in_place: InPlace<'_>,
+) -> Result<(), ExtractError> {
+    let place = in_place.place.as_os_str().as_bytes().to_vec();
+    let root = Root::new(root).within(in_place.scope, place);
+    run(input, root, bounds, Some(&in_place)).map(drop)
+}
+
+fn run(
+    input: impl Read,
+    root: Root<'_>,
+    bounds: Bounds,
+    in_place: Option<&InPlace<'_>>,
+) -> Result<Extracted, ExtractError> {
     let mut extractor = Extractor {
-        root: Root::new(root),
+        root,
+        in_place,
         bounds,
         done: Extracted::default(),
         logical: 0,
@@ -190,6 +247,8 @@ fn limits(error: TarError) -> ExtractError {
 
 struct Extractor<'a> {
     root: Root<'a>,
+    /// Set when the tree was there before; else it is a layer's.
+    in_place: Option<&'a InPlace<'a>>,
     bounds: Bounds,
     done: Extracted,
     /// Bytes of all files, holes included.
@@ -213,7 +272,8 @@ impl Extractor<'_> {
         let Some(name) = components.last() else {
             return self.root_entry(entry);
         };
-        if let Some(hidden) = name.strip_prefix(b".wh.") {
+        let hidden = name.strip_prefix(b".wh.");
+        if let (Some(hidden), None) = (hidden, self.in_place) {
             return self.whiteout(&components[..components.len() - 1], hidden);
         }
         let place = self.root.place(&components)?;
@@ -223,7 +283,9 @@ impl Extractor<'_> {
             Kind::HardLink => return self.hard_link(&place, entry),
             Kind::Symlink => self.symlink(&place, entry)?,
             // A device 0:0 is a whiteout in all but name, and overlay takes it for one.
-            Kind::Char if entry.device == (0, 0) => return self.hide(&place),
+            Kind::Char if entry.device == (0, 0) && self.in_place.is_none() => {
+                return self.hide(&place);
+            }
             Kind::Char => self.node(&place, entry, FileType::CharacterDevice)?,
             Kind::Block => self.node(&place, entry, FileType::BlockDevice)?,
             Kind::Fifo => self.node(&place, entry, FileType::Fifo)?,
@@ -235,9 +297,16 @@ impl Extractor<'_> {
             }
         }
         if entry.kind != Kind::Regular {
-            attributes::set_by_name(&place, entry)?;
+            attributes::set_by_name(&place, entry, self.owner(entry))?;
         }
         Ok(())
+    }
+
+    fn owner(&self, entry: &Entry) -> (Option<Uid>, Option<Gid>) {
+        let owners = self
+            .in_place
+            .map_or(Owners::AsGiven, |in_place| in_place.owners);
+        owners.inward(entry.uid, entry.gid)
     }
 
     fn count(&mut self, entry: &Entry) -> Result<(), ExtractError> {
@@ -260,8 +329,13 @@ impl Extractor<'_> {
                 reason: NameRefusal::Empty,
             });
         }
+        // A directory that was there before keeps what it is.
+        if self.in_place.is_some() {
+            return Ok(());
+        }
         let root = self.root.open_directory(b"")?;
-        attributes::set(root.as_fd(), entry, &self.root.path_of(b""))?;
+        let path = self.root.path_of(b"");
+        attributes::set(root.as_fd(), entry, self.owner(entry), &path)?;
         self.done.root = true;
         self.remember_time(Vec::new(), entry.mtime)
     }
@@ -281,21 +355,37 @@ impl Extractor<'_> {
             )
         })?;
         let mut file = File::from(file);
+        let written = self.fill(place, entry, reader, &mut file);
+        if written.is_err() {
+            // The space must be free when the error is told; that there is none is the reason.
+            rustix::fs::unlinkat(&place.parent, place.name(), AtFlags::empty()).ok();
+        }
+        written
+    }
+
+    /// Gives a new file its content, and everything that belongs to it.
+    fn fill<R: Read>(
+        &mut self,
+        place: &Place,
+        entry: &Entry,
+        reader: &mut Reader<R>,
+        file: &mut File,
+    ) -> Result<(), ExtractError> {
         let fail = |source| place.error("write", source);
         match &entry.sparse {
-            None => self.copy(reader, &mut file, entry.size, place)?,
+            None => self.copy(reader, file, entry.size, place)?,
             Some(segments) => {
                 for segment in segments {
                     file.seek(SeekFrom::Start(segment.offset)).map_err(fail)?;
-                    self.copy(reader, &mut file, segment.length, place)?;
+                    self.copy(reader, file, segment.length, place)?;
                 }
             }
         }
         if entry.sparse.is_some() || self.skipped {
             file.set_len(entry.size).map_err(fail)?;
         }
-        attributes::set(file.as_fd(), entry, &place.path())?;
-        rustix::fs::futimens(&file, &attributes::timestamps(entry.mtime))
+        attributes::set(file.as_fd(), entry, self.owner(entry), &place.path())?;
+        rustix::fs::futimens(&*file, &attributes::timestamps(entry.mtime))
             .map_err(|errno| place.error("set time of", errno.into()))?;
         Ok(())
     }
@@ -343,7 +433,8 @@ impl Extractor<'_> {
         if made == Err(rustix::io::Errno::EXIST) {
             let found = place.kind()?;
             if found != Some(FileType::Directory) {
-                let hidden = self.root.is_whiteout(place)?;
+                self.may_replace(place, Kind::Directory)?;
+                let hidden = self.in_place.is_none() && self.root.is_whiteout(place)?;
                 self.root.remove(place)?;
                 rustix::fs::mkdirat(&place.parent, place.name(), Mode::RWXU)
                     .map_err(|errno| place.error("create directory", errno.into()))?;
@@ -354,7 +445,7 @@ impl Extractor<'_> {
         } else {
             made.map_err(|errno| place.error("create directory", errno.into()))?;
         }
-        attributes::set_by_name(place, entry)?;
+        attributes::set_by_name(place, entry, self.owner(entry))?;
         self.remember_time(path, entry.mtime)
     }
 
@@ -468,12 +559,29 @@ impl Extractor<'_> {
     ) -> Result<T, ExtractError> {
         let made = match make(place) {
             Err(rustix::io::Errno::EXIST) => {
+                self.may_replace(place, Kind::Regular)?;
                 self.root.remove(place)?;
                 make(place)
             }
             made => made,
         };
         made.map_err(|errno| place.error(operation, errno.into()).into())
+    }
+
+    /// Refuses what would replace a directory by something else, or the other way round, where that
+    /// is forbidden.
+    fn may_replace(&self, place: &Place, kind: Kind) -> Result<(), ExtractError> {
+        let Some(in_place) = self.in_place.filter(|in_place| in_place.keep_kinds) else {
+            return Ok(());
+        };
+        let is_directory = place.kind()? == Some(FileType::Directory);
+        let path = in_place.place.join(place.path());
+        let place = in_place.place.clone();
+        match (is_directory, kind) {
+            (true, Kind::Regular) => Err(ExtractError::ReplacesDirectory { path, place }),
+            (false, Kind::Directory) => Err(ExtractError::ReplacedByDirectory { path, place }),
+            _ => Ok(()),
+        }
     }
 
     fn remember_time(&mut self, path: Vec<u8>, time: Time) -> Result<(), ExtractError> {
@@ -520,13 +628,6 @@ fn set_opaque(directory: BorrowedFd<'_>, path: PathBuf) -> Result<(), ExtractErr
 
 fn lossy(name: &[u8]) -> String {
     String::from_utf8_lossy(&name[..name.len().min(256)]).into_owned()
-}
-
-fn owner(entry: &Entry) -> (Option<Uid>, Option<Gid>) {
-    (
-        Some(Uid::from_raw(entry.uid)),
-        Some(Gid::from_raw(entry.gid)),
-    )
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ mod layer;
 mod load;
 #[cfg(test)]
 mod oracle;
+mod owners;
 mod remove;
 mod rooted;
 mod save;
@@ -56,7 +57,8 @@ pub use error::{
 };
 pub use extract::{Exceeded, ExtractError, NameRefusal};
 pub use image::{HostFile, HostSource, Image, ImageLayer, LoadEvent, LoadedImage, SaveImage};
-pub use rooted::RootedDir;
+pub use owners::Owners;
+pub use rooted::{ExtractOptions, InsidePath, PathStat, RootedDir};
 pub use snapshot::{Change, ChangeKind, InvalidSnapshotId, MountOptions, SnapshotId, Usage};
 pub use store::{Driver, DriverChoice, Limits, Store};
 pub use tar::TarError;

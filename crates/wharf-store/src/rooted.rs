@@ -5,9 +5,13 @@
 //! descriptor that only identifies it: a FIFO would block, a device has effects when opened, and
 //! a file of 10 GB would fill the memory (attack R22).
 
+mod archive;
+mod path;
+mod stat;
+
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
@@ -15,10 +19,20 @@ use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use crate::RootedError;
 use crate::files::{failed, proc_path};
 
+pub use archive::ExtractOptions;
+pub use path::InsidePath;
+pub use stat::PathStat;
+
 /// A root file system, or a part of one, whose files are looked up confined to it.
 #[derive(Debug)]
 pub struct RootedDir {
     root: OwnedFd,
+}
+
+impl AsFd for RootedDir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
 }
 
 impl RootedDir {

@@ -157,6 +157,12 @@ impl Store {
         Self { limits, ..self }
     }
 
+    /// Returns what a layer, or an archive unpacked into a container, may hold.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
     /// Returns the directory.
     #[must_use]
     pub fn root(&self) -> &Path {

@@ -163,7 +163,31 @@ pub(crate) fn walk<E>(
     root: BorrowedFd<'_>,
     visit: &mut dyn FnMut(&Item<'_>) -> Result<bool, E>,
 ) -> Result<(), WalkError<E>> {
-    descend(root, &mut PathBuf::new(), 0, visit)
+    walk_as(root, PathBuf::new(), visit)
+}
+
+/// As [`walk`], with the tree's root called `name` in the paths.
+pub(crate) fn walk_as<E>(
+    root: BorrowedFd<'_>,
+    mut name: PathBuf,
+    visit: &mut dyn FnMut(&Item<'_>) -> Result<bool, E>,
+) -> Result<(), WalkError<E>> {
+    descend(root, &mut name, 0, visit)
+}
+
+/// Whether an entry went away, or became something else, after it was listed.
+pub(crate) fn has_gone(error: &PathError) -> bool {
+    let gone = [
+        Errno::NOENT,
+        Errno::NOTDIR,
+        Errno::LOOP,
+        Errno::STALE,
+        Errno::NXIO,
+    ];
+    error
+        .source
+        .raw_os_error()
+        .is_some_and(|errno| gone.iter().any(|gone| gone.raw_os_error() == errno))
 }
 
 fn descend<E>(
@@ -193,8 +217,11 @@ fn descend<E>(
         };
         let enter = visit(&item).map_err(WalkError::Visitor)?;
         if enter && item.kind() == FileType::Directory {
-            let below = item.open_directory().map_err(WalkError::Path)?;
-            descend(below.as_fd(), path, depth + 1, visit)?;
+            match item.open_directory() {
+                Ok(below) => descend(below.as_fd(), path, depth + 1, visit)?,
+                Err(error) if has_gone(&error) => {}
+                Err(error) => return Err(WalkError::Path(error)),
+            }
         }
         path.pop();
     }

@@ -31,6 +31,8 @@ macro_rules! documents {
     )* };
 }
 
+mod archive;
+pub mod base64;
 mod container;
 mod event;
 mod exec;
@@ -47,6 +49,7 @@ mod system;
 mod update;
 mod volume;
 
+pub use archive::*;
 pub use container::*;
 pub use event::*;
 pub use exec::*;

@@ -5,7 +5,7 @@ use std::io;
 use futures_util::stream;
 use http::StatusCode;
 use http::header::HeaderValue;
-use wharf_engine::Attachment;
+use wharf_engine::{Attachment, FilesFor};
 use wharf_wire::{
     AttachQuery, ContainerCreateBody, CreateQuery, ListQuery, LogsQuery, RemoveQuery, ResizeQuery,
 };
@@ -107,8 +107,9 @@ async fn changes(call: Call) -> Result<Answer, Failure> {
 }
 
 async fn export(call: Call) -> Result<Answer, Failure> {
+    let files = call.engine.files(call.name(), FilesFor::Root).await?;
     let work = written("export a container", LateError::Cut, move |writer| {
-        Ok(call.engine.export(call.name(), writer)?)
+        Ok(files.export(writer)?)
     });
     Ok(typed(
         StatusCode::OK,

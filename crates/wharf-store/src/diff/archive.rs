@@ -11,6 +11,7 @@ use rustix::fs::{FileType, Stat};
 
 use crate::DiffError;
 use crate::files::failed;
+use crate::owners::Owners;
 use crate::tar::{Entry, Kind, Segment, Time, Writer};
 use crate::tree::{self, Item};
 
@@ -18,7 +19,7 @@ use crate::tree::{self, Item};
 const HOLES_WORTH: u64 = 1 << 20;
 
 /// Writes entries of a tree.
-pub(super) struct Archive<W: Write> {
+pub(crate) struct Archive<W: Write> {
     writer: Writer<io::BufWriter<W>>,
     /// Files of several names that have been written, and under which.
     links: HashMap<(u64, u64), Vec<u8>>,
@@ -27,7 +28,7 @@ pub(super) struct Archive<W: Write> {
 
 /// What becomes of the holes of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Holes {
+pub(crate) enum Holes {
     /// They stay holes, where they are worth it.
     Kept,
     /// They are written as NULs: dockerd cannot save an image of which a layer has sparse entries.
@@ -35,7 +36,7 @@ pub(super) enum Holes {
 }
 
 impl<W: Write> Archive<W> {
-    pub(super) fn new(writer: W, holes: Holes) -> Self {
+    pub(crate) fn new(writer: W, holes: Holes) -> Self {
         Self {
             writer: Writer::new(io::BufWriter::with_capacity(64 << 10, writer)),
             links: HashMap::new(),
@@ -44,8 +45,17 @@ impl<W: Write> Archive<W> {
     }
 
     /// Writes an entry of a tree as it is. A socket is left out: it means nothing without its
-    /// process, and the format has none.
-    pub(super) fn item(&mut self, item: &Item<'_>) -> Result<(), DiffError> {
+    /// process, and the format has none. So is what went away, or became something else, after it
+    /// was listed: the tree may be in use.
+    pub(crate) fn item(&mut self, item: &Item<'_>) -> Result<(), DiffError> {
+        match self.present(item) {
+            Err(DiffError::Path(error)) if tree::has_gone(&error) => Ok(()),
+            written => written,
+        }
+    }
+
+    /// Nothing of an entry is written before all of it is open.
+    fn present(&mut self, item: &Item<'_>) -> Result<(), DiffError> {
         let kind = match item.kind() {
             FileType::RegularFile => Kind::Regular,
             FileType::Directory => Kind::Directory,
@@ -72,7 +82,7 @@ impl<W: Write> Archive<W> {
         match kind {
             Kind::Regular => return self.file(item, entry),
             Kind::Symlink => entry.link = item.read_link()?.into_bytes(),
-            Kind::Directory => entry.path.push(b'/'),
+            Kind::Directory if !entry.path.ends_with(b"/") => entry.path.push(b'/'),
             _ => {}
         }
         self.append(&entry, &mut io::empty())
@@ -147,7 +157,7 @@ impl<W: Write> Archive<W> {
         self.writer.append(entry, data).map_err(DiffError::Write)
     }
 
-    pub(super) fn finish(self) -> Result<(), DiffError> {
+    pub(crate) fn finish(self) -> Result<(), DiffError> {
         let mut buffer = self.writer.finish().map_err(DiffError::Write)?;
         buffer.flush().map_err(DiffError::Write)
     }
@@ -155,6 +165,7 @@ impl<W: Write> Archive<W> {
 
 fn described(item: &Item<'_>, kind: Kind) -> Entry {
     let stat: &Stat = item.stat;
+    let (uid, gid) = Owners::default().outward(stat.st_uid, stat.st_gid);
     let device = match kind {
         Kind::Char | Kind::Block => (
             rustix::fs::major(stat.st_rdev),
@@ -167,8 +178,8 @@ fn described(item: &Item<'_>, kind: Kind) -> Entry {
         link: Vec::new(),
         kind,
         mode: stat.st_mode & 0o7777,
-        uid: stat.st_uid,
-        gid: stat.st_gid,
+        uid,
+        gid,
         mtime: Time {
             seconds: stat.st_mtime,
             nanoseconds: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),

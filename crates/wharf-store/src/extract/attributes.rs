@@ -5,10 +5,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Mode, Timespec, Timestamps, XattrFlags};
+use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::{ExtractError, Place, lossy, owner};
+use super::{ExtractError, Place, lossy};
 use crate::PathError;
 use crate::tar::{Entry, Kind, Time};
 
@@ -33,8 +33,16 @@ pub(crate) fn kept(name: &[u8]) -> bool {
         || name == b"system.posix_acl_default"
 }
 
+/// Whom an entry will belong to.
+type Owner = (Option<Uid>, Option<Gid>);
+
 /// Sets all but the times of an open file or directory.
-pub(super) fn set(file: BorrowedFd<'_>, entry: &Entry, path: &Path) -> Result<(), ExtractError> {
+pub(super) fn set(
+    file: BorrowedFd<'_>,
+    entry: &Entry,
+    owner: Owner,
+    path: &Path,
+) -> Result<(), ExtractError> {
     let fail = |operation| {
         move |errno: Errno| PathError {
             operation,
@@ -43,8 +51,7 @@ pub(super) fn set(file: BorrowedFd<'_>, entry: &Entry, path: &Path) -> Result<()
         }
     };
     // The owner first: changing it clears the setuid bits and the capabilities.
-    let (uid, gid) = owner(entry);
-    rustix::fs::fchown(file, uid, gid).map_err(fail("set owner of"))?;
+    rustix::fs::fchown(file, owner.0, owner.1).map_err(fail("set owner of"))?;
     rustix::fs::fchmod(file, Mode::from_raw_mode(entry.mode)).map_err(fail("set mode of"))?;
     for (name, value) in entry.xattrs.iter().filter(|(name, _)| kept(name)) {
         rustix::fs::fsetxattr(file, OsStr::from_bytes(name), value, XattrFlags::empty())
@@ -54,28 +61,30 @@ pub(super) fn set(file: BorrowedFd<'_>, entry: &Entry, path: &Path) -> Result<()
 }
 
 /// Sets everything of an entry that cannot or should not be opened; of a directory, all but times.
-pub(super) fn set_by_name(place: &Place, entry: &Entry) -> Result<(), ExtractError> {
+///
+/// By a descriptor wherever the kernel has such a call, or without following the last component:
+/// in a tree in use, what was made a moment ago may be a link by now.
+pub(super) fn set_by_name(place: &Place, entry: &Entry, owner: Owner) -> Result<(), ExtractError> {
     if entry.kind == Kind::Directory {
         let directory = place.open_directory()?;
-        return set(directory.as_fd(), entry, &place.path());
+        return set(directory.as_fd(), entry, owner, &place.path());
     }
     let fail = |operation| move |errno: Errno| place.error(operation, errno.into());
-    let (uid, gid) = owner(entry);
     rustix::fs::chownat(
         &place.parent,
         place.name(),
-        uid,
-        gid,
+        owner.0,
+        owner.1,
         AtFlags::SYMLINK_NOFOLLOW,
     )
     .map_err(fail("set owner of"))?;
     if entry.kind != Kind::Symlink {
-        // The entry was just made in a tree nobody else sees, and is no link: nothing is followed.
-        rustix::fs::chmodat(
-            &place.parent,
-            place.name(),
+        let made = place.open_identity()?;
+        // Of a descriptor that only identifies a file, the mode is set by way of /proc; of one
+        // that identifies a link, it is not.
+        rustix::fs::chmod(
+            crate::files::proc_path(made.as_fd()),
             Mode::from_raw_mode(entry.mode),
-            AtFlags::empty(),
         )
         .map_err(fail("set mode of"))?;
     }

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
@@ -89,6 +89,17 @@ impl Place {
         }
     }
 
+    /// Opens what is here for its identity only, a link itself.
+    pub(super) fn open_identity(&self) -> Result<OwnedFd, PathError> {
+        rustix::fs::openat(
+            &self.parent,
+            self.name(),
+            OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .map_err(|errno| self.error("open", errno.into()))
+    }
+
     pub(super) fn open_directory(&self) -> Result<OwnedFd, PathError> {
         rustix::fs::openat(
             &self.parent,
@@ -103,13 +114,30 @@ impl Place {
 /// The directory that is unpacked into.
 pub(super) struct Root<'a> {
     root: BorrowedFd<'a>,
+    /// The root that links are followed in, and the directory's path in it.
+    scope: BorrowedFd<'a>,
+    prefix: Vec<u8>,
     /// The last parent: archives go directory by directory.
     last: Option<(Rc<Vec<u8>>, Rc<OwnedFd>)>,
 }
 
 impl<'a> Root<'a> {
     pub(super) fn new(root: BorrowedFd<'a>) -> Self {
-        Self { root, last: None }
+        Self {
+            root,
+            scope: root,
+            prefix: Vec::new(),
+            last: None,
+        }
+    }
+
+    /// Lets links lead anywhere in `scope`, which has this directory at `prefix`.
+    pub(super) fn within(self, scope: BorrowedFd<'a>, prefix: Vec<u8>) -> Self {
+        Self {
+            scope,
+            prefix,
+            ..self
+        }
     }
 
     pub(super) fn path_of(&self, path: &[u8]) -> PathBuf {
@@ -160,20 +188,21 @@ impl<'a> Root<'a> {
     }
 
     fn open(&self, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
-        let path = OsStr::from_bytes(if path.is_empty() { b"." } else { path });
-        let open = |resolve| {
-            rustix::fs::openat2(
-                self.root,
-                path,
-                flags | OFlags::CLOEXEC,
-                Mode::empty(),
-                resolve | ResolveFlags::NO_MAGICLINKS,
-            )
-        };
-        match open(ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS) {
-            Err(Errno::LOOP) => open(ResolveFlags::IN_ROOT),
-            opened => opened,
+        let path = if path.is_empty() { b"." } else { path };
+        let opened = rustix::fs::openat2(
+            self.root,
+            OsStr::from_bytes(path),
+            flags | OFlags::CLOEXEC,
+            Mode::empty(),
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
+        );
+        if opened.as_ref().err() != Some(&Errno::LOOP) {
+            return opened;
         }
+        let path = [&self.prefix, &b"/"[..], path].concat();
+        let path = Path::new(OsStr::from_bytes(&path));
+        wharf_sys::rooted::open(self.scope, path, flags)
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
     }
 
     /// Opens a directory, making it and those above it where they are not there.
