@@ -58,6 +58,10 @@ impl From<UnixStream> for Client {
 
 impl From<TcpStream> for Client {
     fn from(stream: TcpStream) -> Self {
+        // What a process says is not held back for more of it.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection is slower than it could be");
+        }
         Self {
             socket: Arc::new(Socket::Tcp(stream)),
             unread: Bytes::new(),

@@ -14,12 +14,15 @@ mod answer;
 mod body;
 mod call;
 mod client;
+mod guard;
 mod hijack;
 mod link;
 mod opening;
 mod router;
 mod routes;
 mod server;
+mod tls;
 mod version;
 
 pub use server::{Listener, serve};
+pub use tls::{Tls, TlsError};

@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::client::Client;
+use crate::guard::Reach;
 
 /// Tells tasks that they are to stop.
 #[derive(Clone)]
@@ -32,14 +33,16 @@ type Afterwards = BoxFuture<'static, io::Result<()>>;
 #[derive(Clone)]
 pub(crate) struct Link {
     client: Client,
+    reach: Reach,
     stopping: Stopping,
     afterwards: Arc<Mutex<Option<Afterwards>>>,
 }
 
 impl Link {
-    pub(crate) fn new(client: Client, stopping: Stopping) -> Self {
+    pub(crate) fn new(client: Client, reach: Reach, stopping: Stopping) -> Self {
         Self {
             client,
+            reach,
             stopping,
             afterwards: Arc::default(),
         }
@@ -48,7 +51,12 @@ impl Link {
     /// Returns the connection to watch it from within the work set with [`Self::set_afterwards`], which would keep
     /// itself alive otherwise.
     pub(crate) fn watched(&self) -> Self {
-        Self::new(self.client.clone(), self.stopping.clone())
+        Self::new(self.client.clone(), self.reach, self.stopping.clone())
+    }
+
+    /// Returns how the client reaches the engine.
+    pub(crate) fn reach(&self) -> Reach {
+        self.reach
     }
 
     /// Returns once the client has read what was sent to it, or has not in a while.

@@ -9,12 +9,15 @@
 use std::io;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderMap, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderMap, ORIGIN, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{HeaderName, HeaderValue, Method};
 use tokio::io::AsyncReadExt;
 use wharf_wire::query::Query;
 
 use crate::client::Client;
+use crate::guard::FETCH_SITE;
 use crate::hijack::Kind;
 use crate::router::{self, Found, Params};
 use crate::server::{MAX_HEAD, MAX_HEADERS};
@@ -171,6 +174,9 @@ fn header_map(headers: &[httparse::Header<'_>]) -> Option<HeaderMap> {
             CONTENT_LENGTH,
             CONTENT_TYPE,
             EXPECT,
+            FETCH_SITE,
+            HOST,
+            ORIGIN,
             TRANSFER_ENCODING,
             UPGRADE,
         ]

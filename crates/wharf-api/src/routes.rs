@@ -17,6 +17,7 @@ use wharf_wire::query::Query;
 use crate::answer::{Answer, Failure, common_headers, empty, typed};
 use crate::body::Body;
 use crate::call::Call;
+use crate::guard::{self, Reach};
 use crate::link::Link;
 use crate::router::{self, Found, Route};
 use crate::version::VersionError;
@@ -35,7 +36,12 @@ pub(crate) async fn answer(engine: Engine, request: Request<Incoming>) -> Answer
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let link = request.extensions().get::<Link>().cloned();
-    let mut answer = match dispatch(engine, request).await {
+    let reach = link.as_ref().map_or(Reach::Local, Link::reach);
+    let answered = match guard::check(reach, request.headers()) {
+        Ok(()) => dispatch(engine, request).await,
+        Err(refused) => Err(refused),
+    };
+    let mut answer = match answered {
         Ok(answer) => {
             tracing::debug!(%method, path, status = answer.status().as_u16(), "answered");
             answer

@@ -2,7 +2,7 @@
 //!
 //! One task accepts on each listener and owns the tasks of its connections; [`serve`] owns the accepting tasks. When
 //! it is told to stop, accepting ends at once, idle connections end, endless answers (somebody follows a log) are cut,
-//! other requests under way get [`GRACE`] to end, and what is left then is cut too. Connections handed over to shims are not the engine's and go on.
+//! other requests under way get the engine's shutdown timeout to end, and what is left then is cut too. Connections handed over to shims are not the engine's and go on.
 //!
 //! Bounds: [`MAX_CONNECTIONS`] for each listener (more wait in the kernel's queue), [`MAX_HEAD`] and [`MAX_HEADERS`]
 //! for a request's head, [`HEAD_TIME`] for it to arrive, which is also how long an idle connection is kept.
@@ -18,16 +18,18 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use wharf_engine::Engine;
 
 use crate::client::Client;
+use crate::guard::{self, Reach};
 use crate::hijack::{self, Served};
 use crate::link::{Link, Stopping};
 use crate::opening::{self, Opening};
 use crate::routes;
+use crate::tls::Tls;
 
 /// Connections of one listener at a time.
 const MAX_CONNECTIONS: usize = 8192;
@@ -41,8 +43,8 @@ pub(crate) const MAX_HEADERS: usize = 100;
 /// Longest time a head may take to arrive, as in dockerd.
 const HEAD_TIME: Duration = Duration::from_secs(300);
 
-/// Longest time requests under way are waited for at the end.
-const GRACE: Duration = Duration::from_secs(5);
+/// Longest time what is on its way to a client is waited for at the end.
+const FLUSH_TIME: Duration = Duration::from_secs(1);
 
 /// Pause after a failed accept, which fails for want of descriptors or memory and would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -54,6 +56,14 @@ pub enum Listener {
     Unix(UnixListener),
     /// A TCP socket.
     Tcp(TcpListener),
+    /// A TCP socket with TLS.
+    Tls(TcpListener, Tls),
+}
+
+/// A connection that is not served yet.
+enum Accepted {
+    Clear(Client, Reach),
+    Encrypted(TcpStream, Tls),
 }
 
 impl Listener {
@@ -80,11 +90,25 @@ impl Listener {
         }
     }
 
-    async fn accept(&self) -> io::Result<Client> {
+    /// The same with TLS, if it is a TCP socket.
+    #[must_use]
+    pub fn with_tls(self, tls: Tls) -> Self {
         match self {
-            Self::Unix(listener) => Ok(listener.accept().await?.0.into()),
-            Self::Tcp(listener) => Ok(listener.accept().await?.0.into()),
+            Self::Tcp(listener) => Self::Tls(listener, tls),
+            other => other,
         }
+    }
+
+    async fn accept(&self) -> io::Result<Accepted> {
+        Ok(match self {
+            Self::Unix(listener) => {
+                Accepted::Clear(listener.accept().await?.0.into(), Reach::Local)
+            }
+            Self::Tcp(listener) => Accepted::Clear(listener.accept().await?.0.into(), Reach::Tcp),
+            Self::Tls(listener, tls) => {
+                Accepted::Encrypted(listener.accept().await?.0, tls.clone())
+            }
+        })
     }
 }
 
@@ -126,8 +150,8 @@ async fn accept(engine: Engine, listener: Listener, mut stopping: Stopping) -> u
             () = stopping.told() => break,
             Some(_) = connections.join_next() => {}
             accepted = async { (Arc::clone(&slots).acquire_owned().await, listener.accept().await) } => match accepted {
-                (Ok(slot), Ok(client)) => {
-                    let serving = connection(engine.clone(), client, stopping.clone());
+                (Ok(slot), Ok(accepted)) => {
+                    let serving = admit(engine.clone(), accepted, stopping.clone());
                     connections.spawn(async move {
                         serving.await;
                         drop(slot);
@@ -142,12 +166,12 @@ async fn accept(engine: Engine, listener: Listener, mut stopping: Stopping) -> u
         }
     }
     drop(listener);
-    drain(connections).await
+    drain(connections, engine.defaults().shutdown_timeout).await
 }
 
-async fn drain(mut connections: JoinSet<()>) -> usize {
+async fn drain(mut connections: JoinSet<()>, grace: Duration) -> usize {
     let all_ended = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(GRACE, all_ended).await.is_ok() {
+    if tokio::time::timeout(grace, all_ended).await.is_ok() {
         return 0;
     }
     let left = connections.len();
@@ -155,9 +179,48 @@ async fn drain(mut connections: JoinSet<()>) -> usize {
     left
 }
 
+/// Serves one connection to its end, and carries its bytes where they are encrypted.
+async fn admit(engine: Engine, accepted: Accepted, mut stopping: Stopping) {
+    let (stream, tls) = match accepted {
+        Accepted::Clear(client, reach) => return connection(engine, client, reach, stopping).await,
+        Accepted::Encrypted(stream, tls) => (stream, tls),
+    };
+    let shaken = tokio::select! {
+        shaken = tls.accept(stream) => shaken,
+        () = stopping.told() => return,
+    };
+    let (client, carrier) = match shaken {
+        Ok(both) => both,
+        Err(error) => {
+            tracing::debug!(%error, "a TLS handshake failed");
+            return;
+        }
+    };
+    let serving = connection(engine, client, Reach::Tls, stopping.clone());
+    let carrying = async {
+        if let Err(error) = carrier.carry().await {
+            tracing::debug!(%error, "a TLS connection ended badly");
+        }
+    };
+    tokio::pin!(serving, carrying);
+    tokio::select! {
+        () = &mut carrying => return serving.await,
+        () = &mut serving => {}
+    }
+    // A connection that was handed over goes on as long as the engine does.
+    let told = async {
+        stopping.told().await;
+        tokio::time::sleep(FLUSH_TIME).await;
+    };
+    tokio::select! {
+        () = carrying => {}
+        () = told => {}
+    }
+}
+
 /// Serves one connection to its end.
-async fn connection(engine: Engine, mut client: Client, mut stopping: Stopping) {
-    let link = Link::new(client.clone(), stopping.clone());
+async fn connection(engine: Engine, mut client: Client, reach: Reach, mut stopping: Stopping) {
+    let link = Link::new(client.clone(), reach, stopping.clone());
     let opening = tokio::select! {
         opening = tokio::time::timeout(HEAD_TIME, opening::read(&mut client)) => opening,
         () = stopping.told() => return,
@@ -165,6 +228,10 @@ async fn connection(engine: Engine, mut client: Client, mut stopping: Stopping) 
     let client = match opening {
         Ok(Ok(Opening::Http(read))) if read.is_empty() => return,
         Ok(Ok(Opening::Http(read))) => client.with_unread(read),
+        // The words for it are with the routes.
+        Ok(Ok(Opening::Takeover(takeover))) if guard::check(reach, &takeover.headers).is_err() => {
+            client.with_unread(takeover.read)
+        }
         Ok(Ok(Opening::Takeover(takeover))) => {
             let span = tracing::debug_span!("takeover", kind = ?takeover.kind, name = takeover.params.name());
             tracing::debug!(parent: &span, upgrade = takeover.upgrade, "a connection is taken over");

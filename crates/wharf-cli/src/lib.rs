@@ -13,7 +13,7 @@ mod failure;
 mod format;
 pub mod grammar;
 mod launch;
-mod options;
+pub mod options;
 mod printer;
 mod program;
 mod progress;

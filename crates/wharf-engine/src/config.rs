@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use ipnet::Ipv4Net;
+use wharf_network::AddressPool;
 
 use crate::defaults::Defaults;
 
@@ -18,6 +19,8 @@ pub struct Config {
     pub bridge: String,
     /// The bridge's address and subnet (`--bip`); else the first free pool, kept in the records.
     pub bridge_address: Option<Ipv4Net>,
+    /// Where that subnet is looked for; empty: among the private ones.
+    pub address_pools: Vec<AddressPool>,
     /// MTU of the default bridge; else that of the route out.
     pub mtu: Option<u32>,
     /// Which driver makes the snapshots.
@@ -47,6 +50,7 @@ impl Default for Config {
             exec_root: PathBuf::from("/run/wharf"),
             bridge: "wharf0".to_owned(),
             bridge_address: None,
+            address_pools: Vec::new(),
             mtu: None,
             storage_driver: wharf_store::DriverChoice::Auto,
             cgroup_parent: PathBuf::from("/wharf"),

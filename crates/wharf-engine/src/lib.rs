@@ -74,3 +74,4 @@ pub use hello::GREETING;
 pub use images::ImportRequest;
 pub use open::OpenError;
 pub use streams::{Attachment, EventStream, LogStream};
+pub use wharf_network::AddressPool;

@@ -306,6 +306,7 @@ fn open_network(
     let wanted = BridgeConfig {
         name: config.bridge.clone(),
         address: config.bridge_address.or(recorded),
+        address_pools: config.address_pools.clone(),
         mtu: config.mtu,
         ..Default::default()
     };

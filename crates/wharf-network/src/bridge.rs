@@ -129,10 +129,10 @@ fn choose_address(
             let addresses = addresses.map_err(refused("read the bridge's addresses"))?;
             match addresses.first() {
                 Some(address) => *address,
-                None => free_subnet(routes, Some(link.index), &Resolver::of_host_or_none())?,
+                None => free_subnet(config, routes, Some(link.index))?,
             }
         }
-        (None, None) => free_subnet(routes, None, &Resolver::of_host_or_none())?,
+        (None, None) => free_subnet(config, routes, None)?,
     };
     let outside = [address.network(), address.broadcast()].contains(&address.addr());
     if outside || !PREFIXES.contains(&address.prefix_len()) {
@@ -162,9 +162,25 @@ fn other_route(routes: &[Route], bridge: Option<u32>, subnet: Ipv4Net) -> Option
     })
 }
 
-/// The first private subnet that neither a route of the host nor one of its name servers is in;
-/// returns its first address. Routes by the bridge itself do not count.
+/// A free subnet of the pools, else of the private ones.
 fn free_subnet(
+    config: &BridgeConfig,
+    routes: &[Route],
+    bridge: Option<u32>,
+) -> Result<Ipv4Net, OpenError> {
+    let resolver = Resolver::of_host_or_none();
+    if config.address_pools.is_empty() {
+        return first_free(private_subnets(), routes, bridge, &resolver);
+    }
+    let pools = config.address_pools.iter();
+    let subnets = pools.flat_map(|pool| pool.base.subnets(pool.size).into_iter().flatten());
+    first_free(subnets, routes, bridge, &resolver)
+}
+
+/// The first subnet that neither a route of the host nor one of its name servers is in; returns its
+/// first address. Routes by the bridge itself do not count.
+fn first_free(
+    mut subnets: impl Iterator<Item = Ipv4Net>,
     routes: &[Route],
     bridge: Option<u32>,
     resolver: &Resolver,
@@ -177,7 +193,7 @@ fn free_subnet(
         })
     };
     let free = |subnet: &Ipv4Net| other_route(routes, bridge, *subnet).is_none() && !served(subnet);
-    let subnet = private_subnets().find(free);
+    let subnet = subnets.find(free);
     let subnet = subnet.ok_or(OpenError::NoSubnet)?;
     let first = Ipv4Addr::from(u32::from(subnet.network()) + 1);
     Ok(Ipv4Net::new_assert(first, subnet.prefix_len()))
@@ -254,7 +270,8 @@ mod tests {
                 metric: 0,
             })
             .collect();
-        let found = free_subnet(&routes, Some(9), &Resolver::parse(servers)).ok();
+        let resolver = Resolver::parse(servers);
+        let found = first_free(private_subnets(), &routes, Some(9), &resolver).ok();
         assert_eq!(
             found,
             expected.map(|net| net.parse().unwrap()),
@@ -289,7 +306,8 @@ mod tests {
             link: Some(9),
             metric: 0,
         };
-        let found = free_subnet(&[own], Some(9), &Resolver::default()).unwrap();
+        let resolver = Resolver::default();
+        let found = first_free(private_subnets(), &[own], Some(9), &resolver).unwrap();
         assert_eq!(found, "172.17.0.1/16".parse().unwrap());
     }
 

@@ -49,7 +49,7 @@ mod watch;
 pub use namespace::NamespaceError;
 pub use netlink::Refusal;
 pub use network::{
-    Aftermath, BridgeConfig, BridgeNetwork, Existing, NetworkError, OpenError, Warning,
+    AddressPool, Aftermath, BridgeConfig, BridgeNetwork, Existing, NetworkError, OpenError, Warning,
 };
 pub use ports::{HostPort, PortRequest, Protocol, PublishError, PublishedPort, UnknownProtocol};
 pub use resolver::{HostsFile, Resolver};

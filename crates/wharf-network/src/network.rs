@@ -20,6 +20,15 @@ use crate::route;
 use crate::sandbox::{INSIDE, Plan, Sandbox, SandboxError, Workshop};
 use crate::watch::{Watch, WatchError};
 
+/// Addresses that are cut into subnets of one size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AddressPool {
+    /// All of them.
+    pub base: Ipv4Net,
+    /// Prefix length of a subnet; not shorter than the base's.
+    pub size: u8,
+}
+
 /// What the bridge network is to be.
 #[derive(Debug, Clone)]
 pub struct BridgeConfig {
@@ -27,8 +36,10 @@ pub struct BridgeConfig {
     pub name: String,
     /// The bridge's own address with its prefix (`--bip`), or the one recorded when the network was
     /// first opened. None: the bridge's present address, else the first address of the first
-    /// private subnet that overlaps no route of the host.
+    /// subnet of the pools that overlaps no route of the host.
     pub address: Option<Ipv4Net>,
+    /// Where subnets come from (`--default-address-pool`). None: the private subnets.
+    pub address_pools: Vec<AddressPool>,
     /// The MTU (`--mtu`). None: that of the interface the host's default route leaves by.
     pub mtu: Option<u32>,
     /// How many sandboxes to keep ready.
@@ -40,6 +51,7 @@ impl Default for BridgeConfig {
         Self {
             name: "wharf0".to_owned(),
             address: None,
+            address_pools: Vec::new(),
             mtu: None,
             pool: 8,
         }

@@ -3,24 +3,33 @@
 //! The order of a start: settings, pid file, sockets under temporary names, engine (which recovers), sockets under
 //! their real names, readiness told. So a client that can connect is answered, and a start that fails leaves the
 //! sockets of whoever runs as they are. Stopping ends the API and the engine; containers go on.
+//!
+//! SIGHUP has the settings read again; see [`reload`].
 
 mod flags;
 mod group;
+mod keys;
 mod listen;
+mod log;
 mod pidfile;
+mod reload;
 mod settings;
+mod tls;
+mod values;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use rustix::process::geteuid;
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::level_filters::LevelFilter;
 use wharf_engine::Engine;
 use wharf_sys::allocator;
 
-use flags::Typed;
+use flags::{Given, Typed};
+use listen::Guard;
+use reload::Reloading;
 use settings::Settings;
 
 /// Arenas of the allocator: more only hold memory back.
@@ -30,20 +39,21 @@ const MOST_WORKERS: usize = 8;
 
 /// Runs the engine until it is told to stop.
 pub(crate) fn main(name: &str, arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let typed = match flags::read(name, arguments) {
-        Ok(Typed::Given(given)) => given,
+    let given = match flags::read(name, arguments) {
+        Ok(Typed::Given(given)) => *given,
         Ok(Typed::Answered) => return ExitCode::SUCCESS,
         Err(code) => return code,
     };
-    let validate = typed.validate;
-    let outcome = Settings::resolve(*typed)
+    let validate = given.validate;
+    let outcome = Settings::resolve(&given)
         .map_err(anyhow::Error::from)
         .and_then(|settings| {
+            let guard = guard(&settings)?;
             if validate {
                 flags::say("configuration OK");
                 return Ok(());
             }
-            run(settings)
+            run(given, settings, guard)
         });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -54,7 +64,18 @@ pub(crate) fn main(name: &str, arguments: impl Iterator<Item = OsString>) -> Exi
     }
 }
 
-fn run(settings: Settings) -> anyhow::Result<()> {
+/// What stands before TCP sockets; the settings have made sure that it is enough.
+fn guard(settings: &Settings) -> anyhow::Result<Guard> {
+    let open = settings.values.truth("allow-insecure-tcp") == Some(true);
+    Ok(match &settings.tls {
+        Some(files) if files.client_authority.is_some() => Guard::Verified(files.load()?),
+        Some(files) if open => Guard::Open(Some(files.load()?)),
+        None if open => Guard::Open(None),
+        _ => Guard::Closed,
+    })
+}
+
+fn run(given: Given, settings: Settings, guard: Guard) -> anyhow::Result<()> {
     if !geteuid().is_root() {
         anyhow::bail!("the engine needs to be started as root");
     }
@@ -63,11 +84,7 @@ fn run(settings: Settings) -> anyhow::Result<()> {
         rustix::process::setsid()
             .context("cannot leave the session of whoever started the engine")?;
     }
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_max_level(settings.log_level)
-        .with_ansi(false)
-        .init();
+    let log = log::begin(settings.log_format, settings.log_level);
     let pidfile = pidfile::PidFile::take(&settings.pidfile)?;
     let sockets = listen::bind(&settings.hosts, settings.group.as_deref())?;
     let workers = std::thread::available_parallelism()
@@ -79,24 +96,29 @@ fn run(settings: Settings) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let outcome = runtime.block_on(serve(settings, sockets));
+    let reloading = Reloading::new(given, settings.values.clone(), log);
+    let outcome = runtime.block_on(serve(settings, reloading, sockets, guard));
     pidfile.remove();
     outcome
 }
 
-async fn serve(settings: Settings, sockets: listen::Sockets) -> anyhow::Result<()> {
-    let stop = stop_signal()?;
+async fn serve(
+    settings: Settings,
+    reloading: Reloading,
+    sockets: listen::Sockets,
+    guard: Guard,
+) -> anyhow::Result<()> {
+    let mut signals = Signals::catch()?;
     let engine = Engine::open(settings.engine).context("cannot open the engine")?;
-    let (listeners, published) = sockets.publish()?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), sockets = %published, "the engine is ready");
-    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
-        tracing::warn!(%error, "could not tell the service manager that the engine is ready");
+    let (listeners, published) = sockets.publish(&guard)?;
+    if matches!(guard, Guard::Open(_)) {
+        tracing::warn!("whoever can connect to the engine's TCP sockets is root on this machine");
     }
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), sockets = %published, "the engine is ready");
+    tell(&[NotifyState::Ready]);
     wharf_api::serve(engine.clone(), listeners, async {
-        stop.await;
-        if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Stopping]) {
-            tracing::warn!(%error, "could not tell the service manager that the engine stops");
-        }
+        signals.stop(reloading, &engine).await;
+        tell(&[NotifyState::Stopping]);
     })
     .await;
     engine.shutdown().await;
@@ -105,35 +127,44 @@ async fn serve(settings: Settings, sockets: listen::Sockets) -> anyhow::Result<(
     Ok(())
 }
 
-/// Catches the signals that stop the engine from here on, and returns what completes at the first.
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
-    let catch = |kind| signal(kind).context("cannot catch signals");
-    let mut terminate = catch(SignalKind::terminate())?;
-    let mut interrupt = catch(SignalKind::interrupt())?;
-    let mut hangup = catch(SignalKind::hangup())?;
-    Ok(async move {
+/// Tells the service manager, if there is one.
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "could not tell the service manager");
+    }
+}
+
+/// The signals the engine acts on.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    /// Catches them from here on.
+    fn catch() -> anyhow::Result<Self> {
+        let catch = |kind| signal(kind).context("cannot catch signals");
+        Ok(Self {
+            terminate: catch(SignalKind::terminate())?,
+            interrupt: catch(SignalKind::interrupt())?,
+            hangup: catch(SignalKind::hangup())?,
+        })
+    }
+
+    /// Returns at the first that stops the engine, and has the settings read again at those before.
+    async fn stop(&mut self, mut reloading: Reloading, engine: &Engine) {
         loop {
             let name = tokio::select! {
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
-                _ = hangup.recv() => {
-                    tracing::warn!("SIGHUP: the configuration is read at the start only");
+                _ = self.terminate.recv() => "SIGTERM",
+                _ = self.interrupt.recv() => "SIGINT",
+                _ = self.hangup.recv() => {
+                    reloading.reload(engine);
                     continue;
                 }
             };
             tracing::info!(signal = name, "the engine stops");
             return;
         }
-    })
-}
-
-/// What is logged, by dockerd's names.
-fn log_level(name: &str) -> Option<LevelFilter> {
-    match name {
-        "debug" => Some(LevelFilter::DEBUG),
-        "info" => Some(LevelFilter::INFO),
-        "warn" => Some(LevelFilter::WARN),
-        "error" | "fatal" => Some(LevelFilter::ERROR),
-        _ => None,
     }
 }

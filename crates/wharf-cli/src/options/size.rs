@@ -2,7 +2,7 @@
 
 /// A size that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum SizeError {
+pub enum SizeError {
     /// No number, or a negative one.
     #[error("invalid size: '{0}'")]
     Number(String),
@@ -12,7 +12,7 @@ pub(crate) enum SizeError {
 }
 
 /// Reads a size in bytes; the units are powers of 1024, as everywhere in Docker's flags.
-pub(crate) fn parse(text: &str) -> Result<i64, SizeError> {
+pub fn parse(text: &str) -> Result<i64, SizeError> {
     let bad = || SizeError::Number(text.to_owned());
     let end = text
         .rfind(|c: char| c.is_ascii_digit() || c == '.' || c == ' ')

@@ -5,7 +5,7 @@ use wharf_wire::{ULIMIT_NAMES, Ulimit};
 use crate::grammar::{Invalid, parse_int};
 
 /// Reads a limit; one number is both limits, -1 is none.
-pub(crate) fn parse(text: &str) -> Result<Ulimit, Invalid> {
+pub fn parse(text: &str) -> Result<Ulimit, Invalid> {
     let Some((name, limits)) = text.split_once('=') else {
         return Err(Invalid(format!("invalid ulimit argument: {text}")));
     };

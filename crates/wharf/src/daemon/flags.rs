@@ -1,15 +1,20 @@
-//! The engine's flags, by dockerd's names. Those that are not served yet are refused by name.
+//! The engine's flags, by dockerd's names. What they say stands under their keys in the configuration file.
 
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use wharf_cli::grammar::{Arity, Flag, Grammar, Invalid, Line, UsageError, flag_usages, parse_int};
+use serde_json::json;
+use wharf_cli::grammar::{
+    Arity, Flag, Grammar, Invalid, Line, UsageError, UsageProblem, flag_usages, parse_int,
+};
+use wharf_cli::options::ulimit;
 
-use super::settings::Values;
+use super::keys::{REFUSED_FLAGS, refused_flag};
+use super::values::Values;
 
 /// What was typed.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Given {
     pub(super) config_file: Option<String>,
     pub(super) validate: bool,
@@ -29,235 +34,262 @@ pub(super) enum Typed {
 
 type F = Flag<Given>;
 
+/// A flag whose value is a text.
+macro_rules! text {
+    ($flag:literal, $kind:literal, $about:literal) => {
+        F::value($flag, $kind, $about, |given, value| {
+            given.values.set($flag, value);
+            Ok(())
+        })
+    };
+}
+
+/// A flag that is on or off.
+macro_rules! switch {
+    ($flag:literal, $about:literal) => {
+        F::switch($flag, $about, |given, on| given.values.set($flag, on))
+    };
+}
+
+/// A flag that may be given several times, under a key in the plural.
+macro_rules! list {
+    ($flag:literal, $key:literal, $about:literal) => {
+        F::value($flag, "list", $about, |given, value| {
+            given.values.push($key, value);
+            Ok(())
+        })
+    };
+}
+
+/// A flag whose value is a number.
+macro_rules! number {
+    ($flag:literal, $about:literal) => {
+        F::value($flag, "int", $about, |given, value| {
+            given.values.set($flag, parse_int(value)?);
+            Ok(())
+        })
+    };
+}
+
 static FLAGS: &[F] = &[
-    F::value("bip", "string", "Specify network bridge IP", |g, v| {
-        text(&mut g.values.bip, v)
-    }),
     F::value(
-        "bridge",
-        "string",
-        "Attach containers to a network bridge",
-        |g, v| text(&mut g.values.bridge, v),
-    )
-    .short('b')
-    .default("\"wharf0\""),
-    F::value(
+        "add-runtime",
+        "runtime",
+        "Register an additional OCI compatible runtime",
+        add_runtime,
+    ),
+    switch!(
+        "allow-insecure-tcp",
+        "Listen on TCP without knowing who connects: whoever can is root on this machine"
+    ),
+    text!("bip", "string", "Specify network bridge IP"),
+    text!("bridge", "string", "Attach containers to a network bridge")
+        .short('b')
+        .default("\"wharf0\""),
+    text!(
         "cgroup-parent",
         "string",
-        "Set parent cgroup for all containers",
-        |g, v| text(&mut g.values.cgroup_parent, v),
+        "Set parent cgroup for all containers"
     )
     .default("\"/wharf\", or \"/wharf-BRIDGE\" on a bridge of its own"),
     F::value(
         "config-file",
         "string",
         "Daemon configuration file",
-        |g, v| text(&mut g.config_file, v),
+        |given, path| {
+            given.config_file = Some(path.to_owned());
+            Ok(())
+        },
     )
     .default("\"/etc/wharf/daemon.json\""),
+    text!("data-root", "string", "Root directory of persistent state")
+        .default("\"/var/lib/wharf\""),
+    switch!("debug", "Enable debug mode").short('D'),
     F::value(
-        "data-root",
+        "default-address-pool",
+        "pool-options",
+        "Default address pools for local networks",
+        add_pool,
+    ),
+    text!(
+        "default-cgroupns-mode",
         "string",
-        "Root directory of persistent state",
-        |g, v| text(&mut g.values.data_root, v),
+        "Default mode for containers cgroup namespace (\"host\" | \"private\")"
     )
-    .default("\"/var/lib/wharf\""),
-    F::switch("debug", "Enable debug mode", |g, on| {
-        g.values.debug = Some(on);
-    })
-    .short('D'),
-    F::value(
+    .default("\"private\""),
+    text!(
+        "default-ipc-mode",
+        "string",
+        "Default mode for containers ipc (\"shareable\" | \"private\")"
+    )
+    .default("\"private\""),
+    text!(
         "default-runtime",
         "string",
-        "Default OCI runtime for containers",
-        |g, v| text(&mut g.values.default_runtime, v),
+        "Default OCI runtime for containers"
     )
     .default("\"wharf\""),
+    text!(
+        "default-shm-size",
+        "bytes",
+        "Default shm size for containers"
+    )
+    .default("64MiB"),
+    F::value(
+        "default-ulimit",
+        "ulimit",
+        "Default ulimits for containers",
+        add_ulimit,
+    ),
     F::switch(
         "detached",
         "Leave the session of whoever starts the engine",
-        |g, on| g.detached = on,
+        |given, on| given.detached = on,
     )
     .hidden(),
-    F::value("dns", "list", "DNS server to use", |g, v| {
-        push(&mut g.values.dns, v)
-    }),
-    F::value("dns-opt", "list", "DNS options to use", |g, v| {
-        push(&mut g.values.dns_opts, v)
-    }),
-    F::value("dns-search", "list", "DNS search domains to use", |g, v| {
-        push(&mut g.values.dns_search, v)
-    }),
-    F::value(
+    list!("dns", "dns", "DNS server to use"),
+    list!("dns-opt", "dns-opts", "DNS options to use"),
+    list!("dns-search", "dns-search", "DNS search domains to use"),
+    list!("exec-opt", "exec-opts", "Runtime execution options"),
+    text!(
         "exec-root",
         "string",
-        "Root directory for execution state files",
-        |g, v| text(&mut g.values.exec_root, v),
+        "Root directory for execution state files"
     )
     .default("\"/run/wharf\""),
-    F::value("group", "string", "Group for the unix socket", |g, v| {
-        text(&mut g.values.group, v)
-    })
-    .short('G')
-    .default("\"wharf\", where there is one"),
+    switch!(
+        "experimental",
+        "Enable experimental features: there are none"
+    ),
     F::value(
+        "feature",
+        "map",
+        "Enable feature in the daemon",
+        add_feature,
+    ),
+    text!(
+        "firewall-backend",
+        "string",
+        "Firewall backend to use: nftables"
+    )
+    .default("\"nftables\""),
+    text!("group", "string", "Group for the unix socket")
+        .short('G')
+        .default("\"wharf\", where there is one"),
+    list!(
         "host",
-        "list",
-        "Daemon socket(s) to connect to (unix:///path or fd://)",
-        |g, v| push(&mut g.values.hosts, v),
+        "hosts",
+        "Daemon socket(s) to connect to (unix:///path, fd:// or tcp://address:port)"
     )
     .short('H')
     .default("unix:///run/wharf.sock"),
-    F::switch(
+    text!(
+        "host-gateway-ip",
+        "ip",
+        "IP address that the special 'host-gateway' string in --add-host resolves to"
+    )
+    .default("the address of the default bridge"),
+    switch!("icc", "Enable inter-container communication: always so").default("true"),
+    switch!(
         "init",
-        "Run an init in the container to forward signals and reap processes",
-        |g, on| g.values.init = Some(on),
+        "Run an init in the container to forward signals and reap processes"
     ),
-    F::value(
-        "label",
-        "list",
-        "Set key=value labels to the daemon",
-        |g, v| push(&mut g.values.labels, v),
-    ),
-    F::switch(
-        "live-restore",
-        "Keep containers running while the engine does not: always so",
-        |g, on| {
-            g.values.live_restore = Some(on);
-        },
+    text!("ip", "ip", "Default IP when binding container ports").default("0.0.0.0"),
+    switch!("ip-forward", "Enable net.ipv4.ip_forward: always so").default("true"),
+    switch!("ip-masq", "Enable IP masquerading: always so").default("true"),
+    switch!(
+        "iptables",
+        "Enable addition of packet filter rules: always so"
     )
     .default("true"),
-    F::value(
-        "log-driver",
-        "string",
-        "Default driver for container logs",
-        |g, v| text(&mut g.values.log_driver, v),
+    switch!("ipv6", "Enable IPv6 networking: never so").default("false"),
+    list!("label", "labels", "Set key=value labels to the daemon"),
+    switch!(
+        "live-restore",
+        "Keep containers running while the engine does not: always so"
     )
-    .default("\"json-file\""),
-    F::value(
+    .default("true"),
+    text!("log-driver", "string", "Default driver for container logs").default("\"json-file\""),
+    text!(
+        "log-format",
+        "string",
+        "Set the logging format (\"text\"|\"json\")"
+    )
+    .default("\"text\""),
+    text!(
         "log-level",
         "string",
-        "Set the logging level (\"debug\"|\"info\"|\"warn\"|\"error\"|\"fatal\")",
-        |g, v| text(&mut g.values.log_level, v),
+        "Set the logging level (\"debug\"|\"info\"|\"warn\"|\"error\"|\"fatal\")"
     )
     .short('l')
     .default("\"info\""),
     F::value(
-        "mtu",
-        "int",
-        "Set the containers network MTU; without it that of the route out",
-        |g, v| {
-            let mtu = u32::try_from(parse_int(v)?)
-                .map_err(|_| Invalid("an MTU is not negative".to_owned()))?;
-            g.values.mtu = Some(mtu);
-            Ok(())
-        },
+        "log-opt",
+        "map",
+        "Default log driver options for containers",
+        add_log_option,
     ),
-    F::value(
-        "pidfile",
+    number!(
+        "mtu",
+        "Set the containers network MTU; without it that of the route out"
+    ),
+    switch!(
+        "no-new-privileges",
+        "Set no-new-privileges by default for new containers"
+    ),
+    text!("pidfile", "string", "Path to use for daemon PID file")
+        .short('p')
+        .default("wharf.pid in the exec root"),
+    switch!(
+        "raw-logs",
+        "Full timestamps without ANSI coloring: always so"
+    ),
+    text!(
+        "seccomp-profile",
         "string",
-        "Path to use for daemon PID file",
-        |g, v| text(&mut g.values.pidfile, v),
+        "Path to seccomp profile, or \"builtin\" or \"unconfined\""
     )
-    .short('p')
-    .default("wharf.pid in the exec root"),
-    F::value(
+    .default("\"builtin\""),
+    switch!("selinux-enabled", "Enable selinux support: never so"),
+    number!(
+        "shutdown-timeout",
+        "Seconds to wait, at the end, for what is under way"
+    )
+    .default("15"),
+    text!(
         "storage-driver",
         "string",
-        "Storage driver to use (overlay2 or vfs)",
-        |g, v| text(&mut g.values.storage_driver, v),
+        "Storage driver to use (overlay2 or vfs)"
     )
     .short('s'),
-    F::switch(
+    switch!("tls", "Use TLS; implied by --tlsverify"),
+    text!("tlscacert", "string", "Trust certs signed only by this CA")
+        .default("\"~/.docker/ca.pem\""),
+    text!("tlscert", "string", "Path to TLS certificate file").default("\"~/.docker/cert.pem\""),
+    text!("tlskey", "string", "Path to TLS key file").default("\"~/.docker/key.pem\""),
+    switch!("tlsverify", "Use TLS and verify the remote"),
+    switch!(
         "userland-proxy",
-        "Use a process for each published port: never so",
-        |g, on| g.values.userland_proxy = Some(on),
+        "Use a process for each published port: never so"
     )
     .default("false"),
     F::switch(
         "validate",
         "Validate daemon configuration and exit",
-        |g, on| g.validate = on,
+        |given, on| given.validate = on,
     ),
-    F::switch("version", "Print version information and quit", |g, on| {
-        g.version = on;
-    })
+    F::switch(
+        "version",
+        "Print version information and quit",
+        |given, on| {
+            given.version = on;
+        },
+    )
     .short('v'),
 ];
 
-/// Flags of dockerd's that are not served yet; the keys of its file are the same words.
-pub(super) static REFUSED: &[F] = &[
-    F::refused("add-runtime"),
-    F::refused("allow-direct-routing"),
-    F::refused("allow-nondistributable-artifacts"),
-    F::refused("api-cors-header"),
-    F::refused("authorization-plugin"),
-    F::refused("bip6"),
-    F::refused("bridge-accept-fwmark"),
-    F::refused("cdi-spec-dir"),
-    F::refused("containerd"),
-    F::refused("containerd-namespace"),
-    F::refused("containerd-plugins-namespace"),
-    F::refused("cpu-rt-period"),
-    F::refused("cpu-rt-runtime"),
-    F::refused("cri-containerd"),
-    F::refused("default-address-pool"),
-    F::refused("default-cgroupns-mode"),
-    F::refused("default-gateway"),
-    F::refused("default-gateway-v6"),
-    F::refused("default-ipc-mode"),
-    F::refused("default-network-opt"),
-    F::refused("default-shm-size"),
-    F::refused("default-ulimit"),
-    F::refused("exec-opt"),
-    F::refused("experimental"),
-    F::refused("feature"),
-    F::refused("firewall-backend"),
-    F::refused("fixed-cidr"),
-    F::refused("fixed-cidr-v6"),
-    F::refused("host-gateway-ip"),
-    F::refused("http-proxy"),
-    F::refused("https-proxy"),
-    F::refused("icc"),
-    F::refused("init-path"),
-    F::refused("insecure-registry"),
-    F::refused("ip"),
-    F::refused("ip-forward"),
-    F::refused("ip-forward-no-drop"),
-    F::refused("ip-masq"),
-    F::refused("ip6tables"),
-    F::refused("iptables"),
-    F::refused("ipv6"),
-    F::refused("log-format"),
-    F::refused("log-opt"),
-    F::refused("max-concurrent-downloads"),
-    F::refused("max-concurrent-uploads"),
-    F::refused("max-download-attempts"),
-    F::refused("metrics-addr"),
-    F::refused("network-control-plane-mtu"),
-    F::refused("no-new-privileges"),
-    F::refused("no-proxy"),
-    F::refused("node-generic-resource"),
-    F::refused("oom-score-adjust"),
-    F::refused("raw-logs"),
-    F::refused("registry-mirror"),
-    F::refused("rootless"),
-    F::refused("seccomp-profile"),
-    F::refused("selinux-enabled"),
-    F::refused("shutdown-timeout"),
-    F::refused("storage-opt"),
-    F::refused("swarm-default-advertise-addr"),
-    F::refused("tls"),
-    F::refused("tlscacert"),
-    F::refused("tlscert"),
-    F::refused("tlskey"),
-    F::refused("tlsverify"),
-    F::refused("userland-proxy-path"),
-    F::refused("userns-remap"),
-];
-
 static GRAMMAR: Grammar<Given> = Grammar {
-    flags: &[FLAGS, REFUSED],
+    flags: &[FLAGS, REFUSED_FLAGS],
     interspersed: true,
     arity: Arity::None,
 };
@@ -291,6 +323,13 @@ pub(super) fn read(
             answer(&format!("Wharf version {}\n", env!("CARGO_PKG_VERSION")))
         }
         Ok(Line::Arguments(given, _)) => Ok(Typed::Given(Box::new(given))),
+        Err(UsageProblem::Refused(flag)) => {
+            let reason = refused_flag(&flag).unwrap_or("it cannot");
+            say(&format!(
+                "{name}: flag {flag} is known from dockerd, but wharf does not serve it: {reason}"
+            ));
+            Err(ExitCode::FAILURE)
+        }
         Err(problem) => {
             let error = UsageError {
                 problem,
@@ -317,21 +356,60 @@ pub(super) fn say(text: &str) {
     }
 }
 
-fn text(place: &mut Option<String>, value: &str) -> Result<(), Invalid> {
-    *place = Some(value.to_owned());
+/// `name=path`.
+fn add_runtime(given: &mut Given, value: &str) -> Result<(), Invalid> {
+    let named = value
+        .split_once('=')
+        .filter(|(name, path)| !name.is_empty() && !path.is_empty());
+    let Some((name, path)) = named else {
+        return Err(Invalid(format!("invalid runtime {value}: it is NAME=PATH")));
+    };
+    given.values.insert("runtimes", name, json!({"path": path}));
     Ok(())
 }
 
-fn push(place: &mut Option<Vec<String>>, value: &str) -> Result<(), Invalid> {
-    place.get_or_insert_default().push(value.to_owned());
+/// `base=172.80.0.0/16,size=24`.
+fn add_pool(given: &mut Given, value: &str) -> Result<(), Invalid> {
+    let invalid = || {
+        Invalid(format!(
+            "invalid pool {value}: it is base=SUBNET,size=LENGTH"
+        ))
+    };
+    let mut pool = serde_json::Map::new();
+    for field in value.split(',') {
+        match field.split_once('=').ok_or_else(invalid)? {
+            ("base", base) => pool.insert("base".to_owned(), base.into()),
+            ("size", size) => pool.insert("size".to_owned(), parse_int(size)?.into()),
+            _ => return Err(invalid()),
+        };
+    }
+    given.values.push("default-address-pools", pool);
     Ok(())
 }
 
-/// Whether dockerd has such a flag, or such a key in its file, that is not served.
-pub(super) fn is_refused(key: &str) -> bool {
-    let long = format!("--{}", key.strip_suffix('s').unwrap_or(key));
-    let exact = format!("--{key}");
-    REFUSED
-        .iter()
-        .any(|flag| flag.name() == exact || flag.name() == long)
+/// `nofile=1024:2048`.
+fn add_ulimit(given: &mut Given, value: &str) -> Result<(), Invalid> {
+    let limit = ulimit::parse(value)?;
+    let member = json!({"Name": limit.name, "Hard": limit.hard, "Soft": limit.soft});
+    given.values.insert("default-ulimits", &limit.name, member);
+    Ok(())
+}
+
+/// `name` or `name=true`.
+fn add_feature(given: &mut Given, value: &str) -> Result<(), Invalid> {
+    let (name, on) = value.split_once('=').unwrap_or((value, "true"));
+    let on = wharf_cli::grammar::parse_bool(on)?;
+    given.values.insert("features", name, on);
+    Ok(())
+}
+
+/// `name=value`.
+fn add_log_option(given: &mut Given, value: &str) -> Result<(), Invalid> {
+    let Some((name, value)) = value.split_once('=') else {
+        return Err(Invalid(format!(
+            "invalid log option {value}: it is NAME=VALUE"
+        )));
+    };
+    given.values.insert("log-opts", name, value);
+    Ok(())
 }

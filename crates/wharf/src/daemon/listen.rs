@@ -7,12 +7,13 @@
 use std::fmt;
 use std::fs;
 use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use wharf_api::Listener;
+use wharf_api::{Listener, Tls};
 
 use super::group;
 
@@ -24,19 +25,26 @@ const MODE: u32 = 0o660;
 pub(super) enum Host {
     /// A socket in the file system.
     Unix(PathBuf),
+    /// A TCP port.
+    Tcp(SocketAddr),
     /// The sockets the service manager has opened.
     Inherited,
 }
+
+/// Docker's port without TLS.
+const PORT: u16 = 2375;
+/// Docker's port with TLS.
+const TLS_PORT: u16 = 2376;
 
 /// A host that is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum HostError {
     /// Of no known form.
-    #[error("invalid host {0:?}: it must be unix:///path or fd://")]
+    #[error("invalid host {0:?}: it must be unix:///path, tcp://address:port or fd://")]
     Malformed(String),
-    /// TCP.
-    #[error("host {0}: the engine does not listen on TCP yet: it would need TLS")]
-    Tcp(String),
+    /// TCP at a name.
+    #[error("host {0}: it needs an IP address, and a port that is a number, if any")]
+    Address(String),
     /// A path that depends on where the engine was started.
     #[error("host {0}: the path must be absolute")]
     Relative(String),
@@ -44,15 +52,41 @@ pub(super) enum HostError {
 
 impl Host {
     /// Reads a host.
-    pub(super) fn parse(text: &str) -> Result<Self, HostError> {
+    pub(super) fn parse(text: &str, tls: bool) -> Result<Self, HostError> {
         match text.split_once("://") {
             Some(("unix", path)) if path.starts_with('/') => Ok(Self::Unix(PathBuf::from(path))),
             Some(("unix", _)) => Err(HostError::Relative(text.to_owned())),
             Some(("fd", "" | "*")) => Ok(Self::Inherited),
-            Some(("tcp", _)) => Err(HostError::Tcp(text.to_owned())),
+            Some(("tcp", address)) => {
+                let port = if tls { TLS_PORT } else { PORT };
+                let address = tcp_address(address.trim_end_matches('/'), port);
+                address
+                    .map(Self::Tcp)
+                    .ok_or_else(|| HostError::Address(text.to_owned()))
+            }
             _ => Err(HostError::Malformed(text.to_owned())),
         }
     }
+}
+
+/// Reads an address with or without a port. No address at all is this machine's own, as in dockerd: who wants to be
+/// seen from outside says so.
+fn tcp_address(text: &str, port: u16) -> Option<SocketAddr> {
+    let (address, port) = match text.rsplit_once(':') {
+        Some((address, digits)) if !digits.ends_with(']') => (address, digits.parse().ok()?),
+        _ => (text, port),
+    };
+    let address = match address {
+        "" | "localhost" => Ipv4Addr::LOCALHOST.into(),
+        address => match address
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+        {
+            Some(inside) => inside.parse::<Ipv6Addr>().ok()?.into(),
+            None => address.parse::<Ipv4Addr>().ok()?.into(),
+        },
+    };
+    Some(SocketAddr::new(address, port))
 }
 
 /// Why there is no socket.
@@ -70,6 +104,12 @@ pub(super) enum ListenError {
     /// The service manager has opened none.
     #[error("fd:// was asked for, but no sockets were handed over (LISTEN_FDS)")]
     NothingInherited,
+    /// A TCP socket that would be open to everybody.
+    #[error(
+        "a TCP socket of the service manager would let everybody who can connect be root on this machine: \
+         use --tlsverify, or --allow-insecure-tcp if that is what you want"
+    )]
+    Insecure,
     /// The system said no.
     #[error("socket {what}")]
     Io {
@@ -92,13 +132,37 @@ struct Unpublished {
 #[derive(Debug)]
 pub(super) struct Sockets {
     unix: Vec<Unpublished>,
+    tcp: Vec<(TcpListener, SocketAddr)>,
     inherited: Vec<OwnedFd>,
+}
+
+/// How TCP sockets are guarded.
+#[derive(Debug, Clone)]
+pub(super) enum Guard {
+    /// By certificates of the clients.
+    Verified(Tls),
+    /// By nothing, because somebody wants it so; with TLS or without.
+    Open(Option<Tls>),
+    /// There are to be none.
+    Closed,
+}
+
+impl Guard {
+    fn put_before(&self, listener: Listener) -> Result<Listener, ListenError> {
+        match self {
+            _ if matches!(listener, Listener::Unix(_)) => Ok(listener),
+            Self::Verified(tls) | Self::Open(Some(tls)) => Ok(listener.with_tls(tls.clone())),
+            Self::Open(None) => Ok(listener),
+            Self::Closed => Err(ListenError::Insecure),
+        }
+    }
 }
 
 /// Names of sockets that can be reached, with their inodes.
 #[derive(Debug)]
 pub(super) struct Published {
     paths: Vec<(PathBuf, u64)>,
+    addresses: Vec<SocketAddr>,
     inherited: usize,
 }
 
@@ -114,6 +178,7 @@ pub(super) fn bind(hosts: &[Host], group: Option<&str>) -> Result<Sockets, Liste
     };
     let mut sockets = Sockets {
         unix: Vec::new(),
+        tcp: Vec::new(),
         inherited: Vec::new(),
     };
     for host in hosts {
@@ -121,10 +186,20 @@ pub(super) fn bind(hosts: &[Host], group: Option<&str>) -> Result<Sockets, Liste
             Host::Unix(path) => sockets
                 .unix
                 .push(bind_unix(path, owner.map(|group| group.as_raw()))?),
+            Host::Tcp(address) => sockets.tcp.push(bind_tcp(*address)?),
             Host::Inherited => sockets.inherited = inherited()?,
         }
     }
     Ok(sockets)
+}
+
+/// Takes a port. Clients of it wait until the engine is ready.
+fn bind_tcp(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ListenError> {
+    let failed = |source| io_error(&format!("tcp://{address}"), source);
+    let listener = TcpListener::bind(address).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
 }
 
 fn bind_unix(path: &Path, group: Option<u32>) -> Result<Unpublished, ListenError> {
@@ -208,10 +283,14 @@ fn io_error(what: &str, source: io::Error) -> ListenError {
 
 impl Sockets {
     /// Gives the sockets their names. Call it inside a tokio runtime.
-    pub(super) fn publish(mut self) -> Result<(Vec<Listener>, Published), ListenError> {
+    pub(super) fn publish(
+        mut self,
+        guard: &Guard,
+    ) -> Result<(Vec<Listener>, Published), ListenError> {
         let mut listeners = Vec::new();
         let mut published = Published {
             paths: Vec::new(),
+            addresses: Vec::new(),
             inherited: self.inherited.len(),
         };
         for Unpublished {
@@ -230,10 +309,17 @@ impl Sockets {
             );
             published.paths.push((path, inode));
         }
+        for (listener, address) in self.tcp.drain(..) {
+            let failed = |source| io_error(&format!("tcp://{address}"), source);
+            let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
+            listeners.push(guard.put_before(listener.into())?);
+            published.addresses.push(address);
+        }
         for socket in self.inherited.drain(..) {
             let listener = Listener::from_fd(socket);
-            listeners
-                .push(listener.map_err(|source| io_error("from the service manager", source))?);
+            let listener =
+                listener.map_err(|source| io_error("from the service manager", source))?;
+            listeners.push(guard.put_before(listener)?);
         }
         Ok((listeners, published))
     }
@@ -269,6 +355,10 @@ impl fmt::Display for Published {
             write!(formatter, "{separator}unix://{}", path.display())?;
             separator = " ";
         }
+        for address in &self.addresses {
+            write!(formatter, "{separator}tcp://{address}")?;
+            separator = " ";
+        }
         if self.inherited > 0 {
             write!(formatter, "{separator}fd://")?;
         }
@@ -282,23 +372,43 @@ mod tests {
 
     #[test]
     fn hosts_are_paths_or_inherited() {
+        let parse = |text: &str| Host::parse(text, false);
+        assert_eq!(parse("unix:///x"), Ok(Host::Unix(PathBuf::from("/x"))));
+        assert_eq!(parse("fd://"), Ok(Host::Inherited));
+        for (text, expected) in [
+            ("tcp://0.0.0.0:1234", "0.0.0.0:1234"),
+            ("tcp://127.0.0.1", "127.0.0.1:2375"),
+            ("tcp://:99", "127.0.0.1:99"),
+            ("tcp://", "127.0.0.1:2375"),
+            ("tcp://localhost:5/", "127.0.0.1:5"),
+            ("tcp://[::1]:7", "[::1]:7"),
+            ("tcp://[::]", "[::]:2375"),
+        ] {
+            let expected = expected.parse().expect(expected);
+            assert_eq!(parse(text), Ok(Host::Tcp(expected)), "{text}");
+        }
+        let with_tls = Host::parse("tcp://127.0.0.1", true);
         assert_eq!(
-            Host::parse("unix:///x"),
-            Ok(Host::Unix(PathBuf::from("/x")))
+            with_tls,
+            Ok(Host::Tcp("127.0.0.1:2376".parse().expect("it is one")))
         );
-        assert_eq!(Host::parse("fd://"), Ok(Host::Inherited));
-        let error = |text: &str| Host::parse(text).expect_err(text).to_string();
+        let error = |text: &str| parse(text).expect_err(text).to_string();
         assert_eq!(
             error("unix://x"),
             "host unix://x: the path must be absolute"
         );
-        assert_eq!(
-            error("tcp://0.0.0.0:2375"),
-            "host tcp://0.0.0.0:2375: the engine does not listen on TCP yet: it would need TLS"
-        );
+        for text in [
+            "tcp://name:2375",
+            "tcp://1.2.3.4:99999",
+            "tcp://[::1",
+            "tcp://1.2.3.4:",
+        ] {
+            let expected = "it needs an IP address, and a port that is a number, if any";
+            assert_eq!(error(text), format!("host {text}: {expected}"));
+        }
         assert_eq!(
             error("x"),
-            "invalid host \"x\": it must be unix:///path or fd://"
+            "invalid host \"x\": it must be unix:///path, tcp://address:port or fd://"
         );
     }
 
@@ -310,7 +420,7 @@ mod tests {
         let hosts = [Host::Unix(path.clone())];
         let (_listeners, published) = bind(&hosts, None)
             .expect("a stale socket")
-            .publish()
+            .publish(&Guard::Closed)
             .expect("a name");
         let mode = fs::symlink_metadata(&path).expect("the socket").mode() & 0o7777;
         assert_eq!(mode, MODE);
