@@ -1,7 +1,7 @@
 //! One container: what never changes, what does, and what lives only with this engine.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,7 @@ use wharf_wire as wire;
 
 use crate::error::Error;
 use crate::exec::Exec;
+use crate::health::{Health, Outcome};
 use crate::mounts::Mount;
 use crate::records::{Change, Commit, CommitError, Durability, Records};
 use crate::state::{Denied, Event, State};
@@ -61,11 +62,17 @@ pub(crate) struct Status {
     pub(crate) run: u64,
     /// How often its policy has started it again since a user did.
     pub(crate) restarts: u32,
+    /// How often its policy has started it again in a row, each time after a short run.
+    #[serde(default)]
+    pub(crate) short_runs: u32,
     /// How often it has ended, for those who wait for the next time.
     #[serde(skip)]
     pub(crate) exits: u64,
     /// Its place in the network while it runs.
     pub(crate) endpoint: Option<Endpoint>,
+    /// Its health; absent without a health check, and before the first start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) health: Option<Health>,
     /// An update that is on record and that the kernel may not have got.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) unapplied: Option<Box<wire::UpdateConfig>>,
@@ -159,6 +166,10 @@ pub(crate) struct Live {
     pub(crate) waiting: Vec<(OwnedFd, Client)>,
     /// Further processes, prepared, running or ended.
     pub(crate) execs: BTreeMap<wharf_types::ExecId, Exec>,
+    /// Results of its last health probes.
+    pub(crate) probes: VecDeque<Outcome>,
+    /// Counts up when probing begins anew: what an earlier round finds is void.
+    pub(crate) health_round: u64,
 }
 
 impl Container {
@@ -276,6 +287,25 @@ impl Container {
             result = Some(records.commit(vec![self.change(status)], durability));
         });
         result.expect("the closure has been called")
+    }
+
+    /// Changes something beside the state, and puts it on record if `change` says so; otherwise it
+    /// is not even news.
+    pub(crate) fn amend_if(
+        &self,
+        records: &Records,
+        durability: Durability,
+        change: impl FnOnce(&mut Status) -> bool,
+    ) -> Option<Commit> {
+        let mut result = None;
+        self.status.send_if_modified(|status| {
+            let changed = change(status);
+            if changed {
+                result = Some(records.commit(vec![self.change(status)], durability));
+            }
+            changed
+        });
+        result
     }
 
     /// Publishes a state that is not put on record: the container's record is gone.

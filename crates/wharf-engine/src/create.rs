@@ -44,8 +44,10 @@ impl Inner {
             wanted: Wanted::Stopped,
             run: 0,
             restarts: 0,
+            short_runs: 0,
             exits: 0,
             endpoint: None,
+            health: None,
             unapplied: None,
         };
         let container = Arc::new(Container::new(definition, status));
@@ -77,24 +79,12 @@ impl Inner {
         check::check_networking(body.networking_config.as_ref())?;
         let unsaid = self.defaults();
         unsaid.fill(&mut host);
-        let mut warnings = check::check_host(&mut host, &config, &self.controllers)?;
+        let warnings = check::check_host(&mut host, &config, &self.controllers)?;
         let (image, parsed) = self.images.for_container(&config.image)?;
         let defaults = &parsed.config.config;
         let command = merge::merge(&mut config, defaults)?;
         check::check_config(&config)?;
         Security::read(&host, &unsaid)?;
-        if defaults.healthcheck.as_ref().is_some_and(|check| {
-            check
-                .test
-                .as_ref()
-                .is_some_and(|test| test.first().is_some_and(|word| word != "NONE"))
-        }) && config.healthcheck.is_none()
-        {
-            warnings.push(
-                "The image's health check is not run: health checks are not supported yet."
-                    .to_owned(),
-            );
-        }
         if config.hostname.is_empty() && host.uts_mode != "host" {
             config.hostname = id.short();
         }

@@ -46,6 +46,14 @@ impl Exec {
         self.phase == Phase::Prepared
     }
 
+    /// The exit code, once it has ended.
+    pub(crate) fn code(&self) -> Option<i32> {
+        match self.phase {
+            Phase::Ended { code, .. } => Some(code),
+            _ => None,
+        }
+    }
+
     pub(crate) fn is_running(&self) -> bool {
         matches!(self.phase, Phase::Running { .. })
     }

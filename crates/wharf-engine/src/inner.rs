@@ -6,6 +6,7 @@
 //! - the records' thread, the shim pool's thread, the network's threads: each ends when its owner
 //!   here is dropped;
 //! - the trash's task, which deletes what has been removed, one at a time;
+//! - the task that waits for the next health probe, and one for each probe under way;
 //! - a task a planned restart, which ends early when the engine shuts down.
 //!
 //! No lock here is held while anything is waited for. A container's states *starting* and *removing*
@@ -27,6 +28,7 @@ use crate::controllers::Controllers;
 use crate::defaults::Defaults;
 use crate::error::Error;
 use crate::events::Events;
+use crate::health::Schedule;
 use crate::images::Images;
 use crate::records::Records;
 use crate::registry::Registry;
@@ -51,6 +53,8 @@ pub(crate) struct Inner {
     pub(crate) network: BridgeNetwork,
     pub(crate) isolated: IsolatedPool,
     pub(crate) spawner: Spawner,
+    /// When containers' healths are probed.
+    pub(crate) schedule: Schedule,
     pub(crate) filters: Filters,
     pub(crate) controllers: Controllers,
     /// Wakes the task that deletes what has been removed.

@@ -8,6 +8,7 @@ use wharf_wire as wire;
 
 use crate::container::{Container, Status};
 use crate::error::Error;
+use crate::health;
 use crate::inner::Inner;
 use crate::mounts::Mount;
 use crate::ports;
@@ -45,7 +46,10 @@ impl Inner {
             created: nanoseconds(definition.created),
             path,
             args,
-            state: state(&status),
+            state: wire::ContainerState {
+                health: health::to_wire(container),
+                ..state(&status)
+            },
             image: definition.image.to_string(),
             resolv_conf_path: file("resolv.conf"),
             hostname_path: file("hostname"),

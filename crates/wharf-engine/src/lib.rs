@@ -10,12 +10,13 @@
 //!   the same after an engine's end;
 //! - `spec`, `security`, `capabilities`, `mounts`, `ports`, `user`, `volumes` decide what a container
 //!   gets;
+//! - `health` looks after containers that say how they are probed;
 //! - `exec`, `attach`, `logs`, `list`, `inspect`, `top`, `system`, `events`, `images` answer.
 //!
 //! Fail points (`wharf_types::failpoint`), each between two steps that a kill could separate:
 //! `engine.create.{begun, snapshot-made, files-made, recorded}`,
 //! `engine.start.{begun, address-taken, ports-published, recorded, launched}`,
-//! `engine.exit.{told, recorded}`, `engine.update.{recorded, applied}`, `engine.rename.recorded`,
+//! `engine.exit.{told, recorded, restart-planned}`, `engine.health.{probed, recorded}`, `engine.update.{recorded, applied}`, `engine.rename.recorded`,
 //! `engine.kill.{recorded, signalled}`, `engine.pause.frozen`, `engine.unpause.thawed`,
 //! `engine.restart.stopped`, `engine.exec.{prepared, started, ended}`, `engine.stop.{recorded, signalled}`,
 //! `engine.remove.{recorded, snapshot-gone, files-gone, forgotten}`,
@@ -35,6 +36,7 @@ mod engine;
 mod error;
 mod events;
 mod exec;
+mod health;
 mod hello;
 mod host;
 mod images;

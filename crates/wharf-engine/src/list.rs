@@ -160,13 +160,23 @@ impl<'a> Selection<'a> {
             && (self.names.matches(&name) || self.names.matches(&format!("/{name}")))
             && self.ids.matches(&id)
             && self.filters.matches("status", state.name())
-            // There are no health checks yet: no container has a health.
-            && self.filters.matches("health", "none")
+            && self.filters.matches(
+                "health",
+                status
+                    .health
+                    .as_ref()
+                    .map_or("none", |health| health.verdict.as_str()),
+            )
             && (self.exit_codes.is_empty()
-                || state.ended().is_some_and(|ended| !lives && self.exit_codes.contains(&ended.code)))
+                || state
+                    .ended()
+                    .is_some_and(|ended| !lives && self.exit_codes.contains(&ended.code)))
             && self.before.is_none_or(|before| definition.created < before)
             && self.since.is_none_or(|since| definition.created > since)
-            && self.images.as_ref().is_none_or(|images| images.contains(&definition.image))
+            && self
+                .images
+                .as_ref()
+                .is_none_or(|images| images.contains(&definition.image))
             && labels.map_or_else(
                 || self.filters.matches_labels("label", &BTreeMap::new()),
                 |labels| self.filters.matches_labels("label", labels),
@@ -273,7 +283,7 @@ fn summary(
         ports: ports::summaries(&definition.config, endpoint),
         labels: definition.config.labels.clone().unwrap_or_default(),
         state: status.state.name().to_owned(),
-        status: status_text(&status.state, now),
+        status: with_health(status_text(&status.state, now), status),
         host_config: wire::HostConfigSummary {
             network_mode: definition.host.network_mode.clone(),
             annotations: definition.host.annotations.clone(),
@@ -301,6 +311,14 @@ fn command_line(command: &[String]) -> String {
             format!("{line} {word}")
         }
     })
+}
+
+/// Adds the health of a container that runs.
+fn with_health(text: String, status: &Status) -> String {
+    match (&status.state, &status.health) {
+        (State::Running(_), Some(health)) => format!("{text} ({})", health.verdict.suffix()),
+        _ => text,
+    }
 }
 
 /// The state in words: `Up 3 minutes`.

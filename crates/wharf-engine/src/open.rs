@@ -27,6 +27,7 @@ use crate::config::Config;
 use crate::container::{Container, Definition, Places, Status};
 use crate::controllers::Controllers;
 use crate::events::Events;
+use crate::health::Schedule;
 use crate::images::Images;
 use crate::inner::Inner;
 use crate::records::{Change, Contents, Durability, Records};
@@ -128,6 +129,7 @@ impl Inner {
             network,
             isolated,
             spawner,
+            schedule: Schedule::default(),
             filters: Filters::default(),
             controllers: Controllers::of(&hierarchies),
             trash: Arc::new(Notify::new()),
@@ -141,6 +143,7 @@ impl Inner {
             inner.registry.insert(container);
         }
         inner.keep_trash_empty();
+        inner.keep_probing();
         inner
             .recover(survey)
             .map_err(|error| OpenError::Recovery(error.into()))?;

@@ -29,11 +29,12 @@ use wharf_types::{ContainerId, failpoint};
 
 use crate::container::{Container, Endpoint, Places, Wanted};
 use crate::error::Error;
+use crate::health::{Check, Health};
 use crate::inner::Inner;
 use crate::records::Durability;
 use crate::start::Starter;
 use crate::state::{Event, Running, State};
-use crate::supervise::lost_exit;
+use crate::supervise::{lost_exit, restarts};
 
 /// What was found of the containers on record.
 #[derive(Debug, Default)]
@@ -192,7 +193,10 @@ impl Inner {
             };
             // Only a start that was not settled is news.
             if matches!(container.status().state, State::Starting(_)) {
-                self.settle(container, Event::Started(running), |_| {});
+                let health = Check::of(&container.definition.config).map(|_| Health::starting());
+                self.settle(container, Event::Started(running), |status| {
+                    status.health = health;
+                });
             }
             self.adopt_network(container, started.pid);
         }
@@ -207,6 +211,7 @@ impl Inner {
         }
         self.supervise(container, notices);
         self.finish_update(container);
+        self.begin_probing(container);
     }
 
     fn adopt_network(&self, container: &Container, pid: i32) {
@@ -270,7 +275,8 @@ impl Inner {
         let starts = match host.restart_policy.name.as_str() {
             "always" => ran,
             "unless-stopped" => ran && status.wanted == Wanted::Running,
-            _ => matches!(status.state, State::Restarting(_)),
+            // What a crash kept from being planned.
+            _ => restarts(&host.restart_policy, &status, ended.code),
         };
         let idle = matches!(status.state, State::Exited(_) | State::Restarting(_));
         if starts && idle {

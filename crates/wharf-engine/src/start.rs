@@ -30,6 +30,7 @@ use wharf_types::failpoint;
 
 use crate::container::{Container, Endpoint, Port, Wanted, refuse};
 use crate::error::{Error, ErrorKind};
+use crate::health::{Check, Health};
 use crate::inner::{Inner, until};
 use crate::mounts::Mount;
 use crate::ports;
@@ -227,7 +228,7 @@ impl Inner {
             status.wanted = Wanted::Running;
             status.endpoint.clone_from(&endpoint);
             match starter {
-                Starter::User => status.restarts = 0,
+                Starter::User => (status.restarts, status.short_runs) = (0, 0),
                 Starter::Policy => status.restarts += 1,
             }
         });
@@ -460,16 +461,18 @@ impl Inner {
             pid: started.pid,
             started: started.at,
         };
+        let health = Check::of(&container.definition.config).map(|_| Health::starting());
         let commit = container
             .transition(
                 &self.records,
                 Durability::Engine,
                 Event::Started(running),
-                |_| {},
+                |status| status.health = health,
             )
             .map_err(|denied| refuse(container, denied))?;
         commit.in_background();
         self.tell(container, "start");
+        self.begin_probing(container);
         self.supervise(container, notices);
         Ok(())
     }

@@ -220,6 +220,7 @@ impl Inner {
             .map_err(|denied| refuse(container, denied))?
             .in_background();
         self.tell(container, "unpause");
+        self.begin_probing(container);
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use wharf_types::failpoint;
 use wharf_wire as wire;
 
 use crate::container::{Container, Status, Wanted};
+use crate::health::Verdict;
 use crate::inner::{Inner, until};
 use crate::records::Durability;
 use crate::start::Starter;
@@ -127,6 +128,9 @@ impl Inner {
         let changed = container.transition(&self.records, Durability::Engine, event, |status| {
             status.endpoint = None;
             status.exits += 1;
+            if let Some(health) = &mut status.health {
+                health.verdict = Verdict::Unhealthy;
+            }
         });
         match changed {
             Ok(commit) => commit.in_background(),
@@ -170,13 +174,17 @@ impl Inner {
     }
 
     fn plan_restart(self: &Arc<Self>, container: &Arc<Container>, ended: &Ended) {
+        let short_runs = short_runs(container.status().short_runs, ended);
         let event = Event::RestartPlanned;
-        let planned = container.transition(&self.records, Durability::Engine, event, |_| {});
+        let planned = container.transition(&self.records, Durability::Engine, event, |status| {
+            status.short_runs = short_runs.saturating_add(1);
+        });
         match planned {
             Ok(commit) => commit.in_background(),
             Err(_) => return,
         }
-        let delay = delay(container.status().restarts, ended);
+        failpoint::hit("engine.exit.restart-planned");
+        let delay = delay(short_runs);
         let inner = Arc::clone(self);
         let container = Arc::clone(container);
         tokio::spawn(async move {
@@ -191,6 +199,16 @@ impl Inner {
                 () = tokio::time::sleep(delay) => {}
                 _ = overtaken => return,
                 _ = closing.wait_for(|closing| *closing) => return,
+            }
+            // An update may have changed the policy meanwhile.
+            let status = container.status().clone();
+            let code = status.state.exit_code();
+            if !restarts(&container.current().host.restart_policy, &status, code) {
+                let given_up = Event::GivenUp;
+                let ended =
+                    container.transition(&inner.records, Durability::Engine, given_up, |_| {});
+                ended.map(crate::records::Commit::in_background).ok();
+                return;
             }
             if let Err(error) = inner.start(&container, Starter::Policy).await {
                 tracing::error!(container.id = %container.id(), %error, "not started again");
@@ -243,7 +261,7 @@ pub(crate) fn lost_exit(status: &Status) -> Exit {
 }
 
 /// Whether a policy starts a container again that has ended.
-fn restarts(policy: &wire::RestartPolicy, status: &Status, code: i32) -> bool {
+pub(crate) fn restarts(policy: &wire::RestartPolicy, status: &Status, code: i32) -> bool {
     if status.wanted == Wanted::Stopped {
         return false;
     }
@@ -257,12 +275,15 @@ fn restarts(policy: &wire::RestartPolicy, status: &Status, code: i32) -> bool {
     }
 }
 
-fn delay(restarts: u32, ended: &Ended) -> Duration {
+/// How many short runs count after one that ended so.
+fn short_runs(before: u32, ended: &Ended) -> u32 {
     let ran = ended.finished.duration_since(ended.started);
-    if ran >= jiff::SignedDuration::try_from(RUN_GOOD).unwrap_or_default() {
-        return DELAY_MIN;
-    }
-    let factor = 1_u32.checked_shl(restarts.min(16)).unwrap_or(u32::MAX);
+    let good = jiff::SignedDuration::try_from(RUN_GOOD).unwrap_or_default();
+    if ran >= good { 0 } else { before }
+}
+
+fn delay(short_runs: u32) -> Duration {
+    let factor = 1_u32.checked_shl(short_runs.min(16)).unwrap_or(u32::MAX);
     DELAY_MIN.saturating_mul(factor).min(DELAY_MAX)
 }
 
@@ -279,8 +300,10 @@ mod tests {
             wanted,
             run: 1,
             restarts,
+            short_runs: 0,
             exits: 0,
             endpoint: None,
+            health: None,
             unapplied: None,
         }
     }
@@ -315,9 +338,9 @@ mod tests {
             finished: Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds),
             error: String::new(),
         };
-        assert_eq!(delay(0, &run(1)), Duration::from_millis(100));
-        assert_eq!(delay(3, &run(1)), Duration::from_millis(800));
-        assert_eq!(delay(40, &run(1)), DELAY_MAX);
-        assert_eq!(delay(40, &run(60)), DELAY_MIN);
+        assert_eq!(delay(short_runs(0, &run(1))), Duration::from_millis(100));
+        assert_eq!(delay(short_runs(3, &run(1))), Duration::from_millis(800));
+        assert_eq!(delay(short_runs(40, &run(9))), DELAY_MAX);
+        assert_eq!(delay(short_runs(40, &run(10))), DELAY_MIN);
     }
 }

@@ -54,6 +54,8 @@ pub enum Request {
     Thaw,
     /// Tell what runs.
     Status,
+    /// Kill a further process, and all it has made that has not left its process group.
+    KillExec(ExecId),
     /// The end of a further process has been taken note of: its client's connection may end.
     Heard(ExecId),
 }

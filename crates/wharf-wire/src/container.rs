@@ -76,6 +76,9 @@ documents! {
         pub start_interval: i64,
         #[serde(skip_serializing_if = "is_zero")]
         pub retries: i64,
+        /// Not Docker's: what to do about an unhealthy container, `none`, `kill`, `restart` or `stop`.
+        #[serde(skip_serializing_if = "is_zero")]
+        pub on_failure: String,
     }
 
     /// Body of `POST /containers/create`: the configuration's members with two more beside them.

@@ -13,6 +13,7 @@ pub(crate) struct HealthArguments {
     pub(crate) start_period: Duration,
     pub(crate) start_interval: Duration,
     pub(crate) retries: i64,
+    pub(crate) on_failure: String,
     pub(crate) disabled: bool,
 }
 
@@ -42,6 +43,7 @@ impl HealthArguments {
             start_period: nanoseconds(self.start_period),
             start_interval: nanoseconds(self.start_interval),
             retries: self.retries,
+            on_failure: self.on_failure.clone(),
         };
         if self.retries < 0 {
             return Err(HealthError::Retries);

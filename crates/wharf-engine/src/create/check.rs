@@ -103,12 +103,8 @@ pub(super) fn check_config(config: &wire::ContainerConfig) -> Result<(), Error> 
             return Err(Error::invalid(format!("invalid hostname format: {name}")));
         }
     }
-    if config
-        .healthcheck
-        .as_ref()
-        .is_some_and(|check| check.test != ["NONE"])
-    {
-        return Err(unsupported("Healthcheck"));
+    if let Some(check) = &config.healthcheck {
+        crate::health::validate(check)?;
     }
     if !config.mac_address.is_empty() {
         return Err(unsupported("MacAddress"));

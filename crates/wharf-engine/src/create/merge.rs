@@ -41,6 +41,7 @@ pub(super) fn merge(
     if config.on_build.is_none() && !image.on_build.is_empty() {
         config.on_build = Some(image.on_build.clone());
     }
+    crate::health::merge(&mut config.healthcheck, image.healthcheck.as_ref());
     merge_command(config, image)
 }
 

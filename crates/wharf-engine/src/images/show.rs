@@ -160,5 +160,6 @@ fn healthcheck(check: &Healthcheck) -> wire::HealthConfig {
         start_period: check.start_period,
         start_interval: check.start_interval,
         retries: check.retries,
+        ..Default::default()
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use rustix::process::Signal;
+use wharf_types::ExecId;
 
 use super::launch::{failure, step};
 use super::{ENGINES_MAX, Engine, Server};
@@ -99,6 +100,7 @@ impl Server {
                 width,
             } => self.resize(target, height, width),
             Request::Signal(number) => self.signal(number),
+            Request::KillExec(id) => self.kill_exec(id),
             Request::Stop(number) => self.stop(number),
             Request::Freeze => self.freeze(true),
             Request::Thaw => self.freeze(false),
@@ -144,6 +146,15 @@ impl Server {
         let process = self.target(Target::Container).ok_or_else(not_running)?;
         wharf_sys::signal::send_to(&process.pidfd, number)
             .map_err(|error| step("cannot send the signal", &error))?;
+        Ok(Answer::Done)
+    }
+
+    /// A further process leads a group of its own, which keeps its number at least until the process
+    /// is reaped here.
+    fn kill_exec(&mut self, id: ExecId) -> Result<Answer, Failure> {
+        let process = self.target(Target::Exec(id)).ok_or_else(not_running)?;
+        rustix::process::kill_process_group(process.pid, Signal::KILL)
+            .map_err(|error| step("cannot kill the process", &error))?;
         Ok(Answer::Done)
     }
 

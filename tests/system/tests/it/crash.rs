@@ -298,6 +298,39 @@ fn kill_and_pause_recover_at_every_step() {
 }
 
 #[test]
+fn health_recovers_at_every_step() {
+    for point in ["engine.health.probed", "engine.health.recorded"] {
+        let mut engine = populated(Some(point));
+        // It dies at the first probe, whatever the client has heard by then.
+        engine.wharf(&[
+            "run",
+            "-d",
+            "--name",
+            "box",
+            "--health-cmd",
+            "true",
+            "--health-interval",
+            "100ms",
+            "busybox",
+            "sleep",
+            "1000",
+        ]);
+        engine.ended();
+        engine.unset("WHARF_FAILPOINT");
+        engine.launch();
+        assert_eq!(
+            engine.inspect("box", "{{.State.Status}}"),
+            "running",
+            "{point}"
+        );
+        wharf_tests_system::wait::until_true("a healthy container", || {
+            engine.inspect("box", "{{.State.Health.Status}}") == "healthy"
+        });
+        engine.finish();
+    }
+}
+
+#[test]
 fn load_recovers_at_every_step() {
     if !needs::met(&["docker", "busybox", "nft", "ip"]) {
         return;

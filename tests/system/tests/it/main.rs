@@ -14,6 +14,7 @@ mod bad_input;
 mod connection;
 mod crash;
 mod exec;
+mod health;
 mod images;
 mod lifecycle;
 mod limits;

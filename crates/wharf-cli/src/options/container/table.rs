@@ -147,6 +147,9 @@ pub(crate) static SHARED: &[F] = &[
         store(&mut a.health.interval, duration::parse(v)?)
     })
     .default("0s"),
+    F::value("health-on-failure", "string", "Action when the container becomes unhealthy (none|kill|restart|stop)", |a, v| {
+        text(&mut a.health.on_failure, v)
+    }),
     F::value("health-retries", "int", "Consecutive failures needed to report unhealthy", |a, v| {
         store(&mut a.health.retries, number::parse(v)?)
     }),
