@@ -6,11 +6,12 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use serde::de::DeserializeOwned;
-use wharf_engine::Engine;
+use wharf_engine::{Caller, Engine};
 use wharf_wire::query::Query;
 
 use crate::answer::Failure;
 use crate::body::BodyReader;
+use crate::link::Link;
 use crate::router::Params;
 use crate::version::ApiVersion;
 
@@ -30,6 +31,11 @@ impl Call {
     /// Returns the name in the path.
     pub(crate) fn name(&self) -> &str {
         self.params.name()
+    }
+
+    /// Returns who asks, as far as the connection tells.
+    pub(crate) fn caller(&self) -> Option<Caller> {
+        self.request.extensions().get::<Link>()?.caller()
     }
 
     /// Reads the body as a document.

@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
+use wharf_engine::Caller;
 
 /// How often a connection whose client has ended its sending side is asked whether it is gone altogether. The kernel
 /// tells the first, and it tells the second only to those who ask for something else too.
@@ -77,6 +78,18 @@ impl Client {
             unread: bytes.into(),
             ..self
         }
+    }
+
+    /// Returns who connected, which only a unix socket tells.
+    pub(crate) fn caller(&self) -> Option<Caller> {
+        let Socket::Unix(stream) = &*self.socket else {
+            return None;
+        };
+        let peer = rustix::net::sockopt::socket_peercred(stream).ok()?;
+        Some(Caller {
+            uid: peer.uid.as_raw(),
+            gid: peer.gid.as_raw(),
+        })
     }
 
     /// Returns once there is something to read.

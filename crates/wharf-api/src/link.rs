@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
+use wharf_engine::Caller;
 
 use crate::client::Client;
 use crate::guard::Reach;
@@ -57,6 +58,11 @@ impl Link {
     /// Returns how the client reaches the engine.
     pub(crate) fn reach(&self) -> Reach {
         self.reach
+    }
+
+    /// Returns who is at its other end, as far as that is known.
+    pub(crate) fn caller(&self) -> Option<Caller> {
+        self.client.caller()
     }
 
     /// Returns once the client has read what was sent to it, or has not in a while.

@@ -101,7 +101,7 @@ async fn one_life(
     times: &mut [Vec<Duration>; STEPS.len()],
 ) -> Result<(), Failure> {
     let clock = Instant::now();
-    let id = engine.create(None, body(&["true"])).await?.id;
+    let id = engine.create(None, body(&["true"]), None).await?.id;
     times[0].push(clock.elapsed());
     let ended = engine.wait(&id, wire::WaitCondition::NextExit)?;
     let clock = Instant::now();
@@ -114,7 +114,10 @@ async fn one_life(
     times[3].push(clock.elapsed());
     tokio::time::sleep(pause).await;
 
-    let id = engine.create(None, body(&["sleep", "1000"])).await?.id;
+    let id = engine
+        .create(None, body(&["sleep", "1000"]), None)
+        .await?
+        .id;
     let clock = Instant::now();
     engine.start(&id).await?;
     times[6].push(clock.elapsed());

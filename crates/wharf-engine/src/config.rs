@@ -25,6 +25,8 @@ pub struct Config {
     pub mtu: Option<u32>,
     /// Which driver makes the snapshots.
     pub storage_driver: wharf_store::DriverChoice,
+    /// Whose subordinate ids containers get (`--userns-remap`); none: the host's own ids.
+    pub userns_remap: Option<String>,
     /// Parent of the containers' cgroups.
     pub cgroup_parent: PathBuf,
     /// Name servers of containers; else the host's.
@@ -53,6 +55,7 @@ impl Default for Config {
             address_pools: Vec::new(),
             mtu: None,
             storage_driver: wharf_store::DriverChoice::Auto,
+            userns_remap: None,
             cgroup_parent: PathBuf::from("/wharf"),
             dns: Vec::new(),
             dns_search: Vec::new(),

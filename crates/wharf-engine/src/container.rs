@@ -23,6 +23,7 @@ use crate::health::{Health, Outcome};
 use crate::mounts::Mount;
 use crate::records::{Change, Commit, CommitError, Durability, Records};
 use crate::state::{Denied, Event, State};
+use crate::userns::Mapping;
 
 /// What is decided when a container is created. The documents are kept as they were merged from the
 /// request and the image, because inspect answers them again.
@@ -38,6 +39,8 @@ pub(crate) struct Definition {
     pub(crate) config: wire::ContainerConfig,
     pub(crate) host: wire::HostConfig,
     pub(crate) mounts: Vec<Mount>,
+    /// Its ids, if it has a user namespace.
+    pub(crate) user_namespace: Option<Mapping>,
 }
 
 impl Definition {

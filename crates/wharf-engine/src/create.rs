@@ -22,6 +22,7 @@ use crate::mounts::{self, Mount, Volume};
 use crate::records::Durability;
 use crate::security::Security;
 use crate::state::State;
+use crate::userns::{Caller, Claim};
 
 pub(crate) mod check;
 mod merge;
@@ -32,11 +33,12 @@ impl Inner {
         self: &Arc<Self>,
         name: Option<&str>,
         body: wire::ContainerCreateBody,
+        caller: Option<Caller>,
     ) -> Result<wire::ContainerCreated, Error> {
         let name = name.map(str::parse::<ContainerName>).transpose();
         let name = name.map_err(|error| Error::invalid(error.to_string()))?;
         let id = ContainerId::random();
-        let (definition, warnings) = self.define(id, body)?;
+        let (definition, warnings, _claim) = self.define(id, body, caller)?;
         let reserved = self.registry.reserve(name.as_ref(), id)?;
         let status = Status {
             name: reserved.clone(),
@@ -67,12 +69,13 @@ impl Inner {
         })
     }
 
-    /// Decides everything about a container to come.
+    /// Decides everything about a container to come. The claim is to be kept until it is registered.
     fn define(
         &self,
         id: ContainerId,
         body: wire::ContainerCreateBody,
-    ) -> Result<(Definition, Vec<String>), Error> {
+        caller: Option<Caller>,
+    ) -> Result<(Definition, Vec<String>, Option<Claim>), Error> {
         let mut config = body.config;
         let mut host = body.host_config;
         check::check_config(&config)?;
@@ -80,6 +83,9 @@ impl Inner {
         let unsaid = self.defaults();
         unsaid.fill(&mut host);
         let warnings = check::check_host(&mut host, &config, &self.controllers)?;
+        let claim = self
+            .user_namespaces
+            .decide(id, &host, &mut config, caller, &self.registry)?;
         let (image, parsed) = self.images.for_container(&config.image)?;
         let defaults = &parsed.config.config;
         let command = merge::merge(&mut config, defaults)?;
@@ -107,8 +113,9 @@ impl Inner {
             config,
             host,
             mounts,
+            user_namespace: claim.as_ref().map(|claim| claim.mapping().clone()),
         };
-        Ok((definition, warnings))
+        Ok((definition, warnings, claim))
     }
 
     fn new_volume(&self, target: &Path) -> Volume {

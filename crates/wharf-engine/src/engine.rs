@@ -10,8 +10,8 @@ use crate::container::Container;
 use crate::inner::Inner;
 use crate::start::Starter;
 use crate::{
-    Attachment, Config, ContainerFiles, Defaults, Error, EventStream, FilesFor, ImportRequest,
-    LogStream, OpenError,
+    Attachment, Caller, Config, ContainerFiles, Defaults, Error, EventStream, FilesFor,
+    ImportRequest, LogStream, OpenError,
 };
 
 /// The engine: cheap to clone, all clones are the same engine.
@@ -225,8 +225,9 @@ impl Engine {
         &self,
         name: Option<&str>,
         body: wire::ContainerCreateBody,
+        caller: Option<Caller>,
     ) -> Result<wire::ContainerCreated, Error> {
-        self.inner.create(name, body).await
+        self.inner.create(name, body, caller).await
     }
 
     /// Starts a container; running already is [`crate::ErrorKind::NotModified`].

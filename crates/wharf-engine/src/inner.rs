@@ -33,6 +33,7 @@ use crate::images::Images;
 use crate::records::Records;
 use crate::registry::Registry;
 use crate::security::Filters;
+use crate::userns::UserNamespaces;
 
 /// What all clones of an engine share.
 #[derive(Debug)]
@@ -57,6 +58,7 @@ pub(crate) struct Inner {
     pub(crate) schedule: Schedule,
     pub(crate) filters: Filters,
     pub(crate) controllers: Controllers,
+    pub(crate) user_namespaces: UserNamespaces,
     /// Wakes the task that deletes what has been removed.
     pub(crate) trash: Arc<Notify>,
     pub(crate) closing: watch::Sender<bool>,

@@ -8,7 +8,7 @@
 //!   record and what lives with this engine, `registry` all of them;
 //! - `create`, `start`, `supervise`, `update`, `stop`, `remove` are that life, in this order; `recovery` is
 //!   the same after an engine's end;
-//! - `spec`, `security`, `capabilities`, `mounts`, `ports`, `user`, `volumes` decide what a container
+//! - `spec`, `security`, `capabilities`, `mounts`, `ports`, `user`, `userns`, `volumes` decide what a container
 //!   gets;
 //! - `health` looks after containers that say how they are probed;
 //! - `exec`, `attach`, `logs`, `list`, `inspect`, `top`, `system`, `events`, `images` answer.
@@ -65,6 +65,7 @@ mod system;
 mod top;
 mod update;
 mod user;
+mod userns;
 mod volumes;
 
 pub use archive::{ContainerFiles, FilesFor};
@@ -76,4 +77,5 @@ pub use hello::GREETING;
 pub use images::ImportRequest;
 pub use open::OpenError;
 pub use streams::{Attachment, EventStream, LogStream};
+pub use userns::{Caller, RemapError};
 pub use wharf_network::AddressPool;

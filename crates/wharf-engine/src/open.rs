@@ -34,6 +34,7 @@ use crate::records::{Change, Contents, Durability, Records};
 use crate::recovery;
 use crate::registry::Registry;
 use crate::security::Filters;
+use crate::userns::{RemapError, UserNamespaces};
 
 /// Idle shims kept: enough for a few starts in quick succession.
 const IDLE_SHIMS: usize = 3;
@@ -80,6 +81,9 @@ pub enum OpenError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The setting `--userns-remap`.
+    #[error(transparent)]
+    UserNamespaces(#[from] RemapError),
     /// Shims.
     #[error("cannot make shims")]
     Shims(#[source] io::Error),
@@ -95,6 +99,7 @@ impl Inner {
             data_root: absolute(&config.data_root)?,
             exec_root: absolute(&config.exec_root)?,
         };
+        let user_namespaces = UserNamespaces::open(config.userns_remap.as_deref())?;
         let locks = take_roots(&places)?;
         let recovery = |error: Box<dyn std::error::Error + Send + Sync>| OpenError::Recovery(error);
         let hierarchies = Hierarchies::detect().map_err(|error| recovery(error.into()))?;
@@ -132,6 +137,7 @@ impl Inner {
             schedule: Schedule::default(),
             filters: Filters::default(),
             controllers: Controllers::of(&hierarchies),
+            user_namespaces,
             trash: Arc::new(Notify::new()),
             closing: watch::Sender::new(false),
             locks: Mutex::new(locks),

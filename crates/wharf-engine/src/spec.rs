@@ -40,6 +40,7 @@ pub(crate) fn container(definition: &Definition, given: Circumstances<'_>) -> Re
     let own_uts = host.uts_mode != "host";
     let own = |name: &str| Some(name.to_owned()).filter(|name| own_uts && !name.is_empty());
     let cgroup = definition.cgroup(given.cgroup_parent);
+    let ids = definition.user_namespace.as_ref();
     Ok(Spec {
         oci_version: VERSION.to_owned(),
         root: Some(Root {
@@ -54,7 +55,9 @@ pub(crate) fn container(definition: &Definition, given: Circumstances<'_>) -> Re
             sysctl: host.sysctls.clone(),
             resources: Some(resources(host)?),
             cgroups_path: Some(cgroup.display().to_string()),
-            namespaces: namespaces(host),
+            uid_mappings: ids.map_or_else(Vec::new, |ids| ids.uids.clone()),
+            gid_mappings: ids.map_or_else(Vec::new, |ids| ids.gids.clone()),
+            namespaces: namespaces(host, ids.is_some()),
             devices: devices::nodes(host)?,
             rootfs_propagation: propagation(definition),
             masked_paths: paths(given.security, host.masked_paths.as_ref()),
@@ -157,8 +160,9 @@ fn rlimit(ulimit: &wire::Ulimit) -> Rlimit {
     }
 }
 
-fn namespaces(host: &wire::HostConfig) -> Vec<Namespace> {
+fn namespaces(host: &wire::HostConfig, own_ids: bool) -> Vec<Namespace> {
     let wanted = [
+        (NamespaceKind::User, own_ids),
         (NamespaceKind::Mount, true),
         (NamespaceKind::Network, host.network_mode != "host"),
         (NamespaceKind::Uts, host.uts_mode != "host"),
@@ -289,17 +293,28 @@ fn mounts(definition: &Definition, given: &Circumstances<'_>) -> Vec<Mount> {
 /// mount after what it is mounted upon.
 pub(crate) fn file_mounts(definition: &Definition, places: &Places) -> Vec<Mount> {
     let directory = places.container(definition.id);
+    // What is the engine's own belongs to the ids that containers see.
+    let mapped = |mut mount: Mount| {
+        if definition.user_namespace.is_some() {
+            mount.options.push("idmap".to_owned());
+        }
+        mount
+    };
     let mut mounts: Vec<Mount> = ["resolv.conf", "hostname", "hosts"]
         .into_iter()
         .map(|name| Mount {
             source: Some(directory.join(name)),
             ..mount(&format!("/etc/{name}"), "bind", "", &["bind", "rprivate"])
         })
+        .map(mapped)
         .collect();
     let own: Vec<Mount> = definition
         .mounts
         .iter()
-        .map(crate::mounts::Mount::to_oci)
+        .map(|mount| match mount {
+            crate::mounts::Mount::Volume(_) => mapped(mount.to_oci()),
+            _ => mount.to_oci(),
+        })
         .collect();
     mounts.retain(|mount| own.iter().all(|o| o.destination != mount.destination));
     mounts.extend(own);
@@ -362,6 +377,7 @@ mod tests {
             config,
             host,
             mounts: Vec::new(),
+            user_namespace: None,
         }
     }
 

@@ -40,6 +40,7 @@ use crate::spec::{self, Circumstances};
 use crate::state::{Denied, Event, Running, StartFailure, State};
 use crate::steps::Steps;
 use crate::user;
+use crate::userns;
 
 /// Clients that may wait for a start; the launch carries a descriptor for each.
 pub(crate) const WAITING_MAX: usize = 48;
@@ -161,18 +162,25 @@ impl Inner {
     ) -> Result<(Shim, Notices, Started), LaunchError> {
         failpoint::hit("engine.start.begun");
         let mut steps = Steps::begin(container.id(), "start");
+        let mut early = None;
+        let mut own = None;
+        if let Some(mapping) = &container.definition.user_namespace {
+            // The network is set up in the shim's namespaces, so the shim comes first.
+            let taken = self.take_shim()?;
+            own = Some(userns::Namespaces::make(&taken.0, mapping).await?);
+            early = Some(taken);
+            steps.done("user namespace made");
+        }
         let inner = Arc::clone(self);
         let target = Arc::clone(container);
         let prepared = self
-            .blocking(move || inner.prepare(&target, starter))
+            .blocking(move || inner.prepare(&target, starter, own.as_ref()))
             .await?;
         steps.done("prepared");
-        let idle = self
-            .spawner
-            .take()
-            .map_err(|error| Error::internal("cannot make a shim", error))?;
-        let (shim, notices) =
-            Shim::adopt(idle).map_err(|error| Error::internal("cannot make a shim", error))?;
+        let (shim, notices) = match early {
+            Some(taken) => taken,
+            None => self.take_shim()?,
+        };
         failpoint::hit("engine.start.recorded");
         steps.done("shim taken");
 
@@ -215,11 +223,24 @@ impl Inner {
         }
     }
 
+    fn take_shim(&self) -> Result<(Shim, Notices), Error> {
+        let idle = self
+            .spawner
+            .take()
+            .map_err(|error| Error::internal("cannot make a shim", error))?;
+        Shim::adopt(idle).map_err(|error| Error::internal("cannot make a shim", error))
+    }
+
     /// All that blocks. The record is on the disk when this returns.
-    fn prepare(&self, container: &Arc<Container>, starter: Starter) -> Result<Prepared, Error> {
+    fn prepare(
+        &self,
+        container: &Arc<Container>,
+        starter: Starter,
+        own: Option<&userns::Namespaces>,
+    ) -> Result<Prepared, Error> {
         let definition = &container.definition;
         let mut steps = Steps::begin(container.id(), "prepare");
-        let joined = self.join_network(container)?;
+        let joined = self.join_network(container, own)?;
         steps.done("network joined");
         // From here on the address is the container's, and given back with it if the start fails.
         let endpoint = joined.endpoint.clone();
@@ -233,7 +254,7 @@ impl Inner {
             }
         });
         let result = self
-            .prepare_files(container, &joined)
+            .prepare_files(container, &joined, own)
             .and_then(|(spec, root)| {
                 let security = Security::read(&definition.host, &self.defaults())?;
                 Ok((spec, root, self.filters.compiled(&security)?))
@@ -256,6 +277,7 @@ impl Inner {
         &self,
         container: &Container,
         joined: &Joined,
+        own: Option<&userns::Namespaces>,
     ) -> Result<(Spec, OwnedFd), Error> {
         let definition = &container.definition;
         let directory = self.places.container(definition.id);
@@ -275,10 +297,13 @@ impl Inner {
             // Nothing of it is read again after its end, so it need not be synced then either.
             volatile: definition.host.auto_remove,
         };
-        let root = self
-            .store
-            .mount(&container.snapshot(), options)
-            .map_err(|error| Error::internal("cannot mount the container's root", error))?;
+        let snapshot = container.snapshot();
+        let root = match own {
+            None => self.store.mount(&snapshot, options),
+            Some(own) => self.store.mount_mapped(&snapshot, options, own.mounts()),
+        };
+        let root =
+            root.map_err(|error| Error::internal("cannot mount the container's root", error))?;
         steps.done("root mounted");
         let view = root
             .try_clone()
@@ -296,7 +321,11 @@ impl Inner {
         Ok((spec::container(&container.current(), given)?, root))
     }
 
-    fn join_network(&self, container: &Container) -> Result<Joined, Error> {
+    fn join_network(
+        &self,
+        container: &Container,
+        own: Option<&userns::Namespaces>,
+    ) -> Result<Joined, Error> {
         let definition = &container.definition;
         match definition.host.network_mode.as_str() {
             "host" => Ok(Joined {
@@ -304,7 +333,10 @@ impl Inner {
                 endpoint: None,
             }),
             "none" => {
-                let netns = self.isolated.take();
+                let netns = match own {
+                    None => self.isolated.take(),
+                    Some(own) => self.isolated.take_of(own.network()),
+                };
                 let netns =
                     netns.map_err(|error| Error::internal("cannot make a network", error))?;
                 Ok(Joined {
@@ -312,16 +344,22 @@ impl Inner {
                     endpoint: None,
                 })
             }
-            "bridge" => self.join_bridge(container),
+            "bridge" => self.join_bridge(container, own),
             other => Err(Error::not_found(format!("network {other} not found"))),
         }
     }
 
-    fn join_bridge(&self, container: &Container) -> Result<Joined, Error> {
+    fn join_bridge(
+        &self,
+        container: &Container,
+        own: Option<&userns::Namespaces>,
+    ) -> Result<Joined, Error> {
         let definition = &container.definition;
-        let sandbox = self
-            .network
-            .take()
+        let sandbox = match own {
+            None => self.network.take(),
+            Some(own) => self.network.take_of(own.network()),
+        };
+        let sandbox = sandbox
             .map_err(|error| Error::internal("failed to set up container networking", error))?;
         failpoint::hit("engine.start.address-taken");
         let published = ports::requests(

@@ -52,6 +52,9 @@ impl Inner {
             info.security_options
                 .push("name=no-new-privileges".to_owned());
         }
+        if self.user_namespaces.is_default() {
+            info.security_options.push("name=userns".to_owned());
+        }
         info.plugins.network = ["bridge", "host", "none"].map(str::to_owned).to_vec();
         info.plugins.log = ["json-file", "none"].map(str::to_owned).to_vec();
         info.plugins.volume = vec!["local".to_owned()];

@@ -46,19 +46,19 @@ fn read(root: &RootedDir, path: &str) -> Result<String, Error> {
     }
 }
 
-struct PasswdEntry<'a> {
-    name: &'a str,
-    uid: u32,
+pub(crate) struct PasswdEntry<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) uid: u32,
     gid: u32,
 }
 
-struct GroupEntry<'a> {
-    name: &'a str,
-    gid: u32,
+pub(crate) struct GroupEntry<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) gid: u32,
     members: &'a str,
 }
 
-fn passwd_entries(text: &str) -> impl Iterator<Item = PasswdEntry<'_>> {
+pub(crate) fn passwd_entries(text: &str) -> impl Iterator<Item = PasswdEntry<'_>> {
     text.lines().filter_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
@@ -68,7 +68,7 @@ fn passwd_entries(text: &str) -> impl Iterator<Item = PasswdEntry<'_>> {
     })
 }
 
-fn group_entries(text: &str) -> impl Iterator<Item = GroupEntry<'_>> {
+pub(crate) fn group_entries(text: &str) -> impl Iterator<Item = GroupEntry<'_>> {
     text.lines().filter_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;

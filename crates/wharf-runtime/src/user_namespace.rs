@@ -1,7 +1,7 @@
 //! User namespaces that are there before the process that lives in them.
 //!
 //! A namespace needs a process until somebody has opened it. This one does nothing: it waits for its
-//! maker to let go of it. A mapping is written from outside, so it may be any that the maker has the
+//! end, or that of its maker. A mapping is written from outside, so it may be any that the maker has the
 //! right to.
 
 use std::io;
@@ -25,8 +25,8 @@ const MAX_MAPPINGS: usize = 340;
 pub struct UserNamespace {
     pid: Pid,
     pidfd: OwnedFd,
-    /// `None` once the process has been let go.
-    connection: Option<CallerEnd>,
+    /// Its end is the process's, should its maker die.
+    _connection: CallerEnd,
 }
 
 impl UserNamespace {
@@ -47,7 +47,7 @@ impl UserNamespace {
             Cloned::Parent { pid, pidfd } => (pid, pidfd),
             Cloned::Child => {
                 drop(caller);
-                // It lives until the caller closes the connection; nothing is ever sent.
+                // Nothing is ever sent.
                 let code = u8::from(child.wait().is_ok());
                 wharf_sys::process::exit_now(code);
             }
@@ -56,7 +56,7 @@ impl UserNamespace {
         let namespace = Self {
             pid,
             pidfd,
-            connection: Some(caller),
+            _connection: caller,
         };
         write_maps(pid, uids, gids)?;
         Ok(namespace)
@@ -78,9 +78,9 @@ impl UserNamespace {
 
 impl Drop for UserNamespace {
     fn drop(&mut self) {
-        self.connection = None;
-        // It has no more to do than exit; unreaped it would be a zombie as long as its maker lives.
-        drop(crate::reap::reap(self.pidfd.as_fd()));
+        // Its children may hold its maker's end of the connection open, so it is not told but killed.
+        // One that cannot be is a zombie as long as its maker lives.
+        drop(crate::reap::kill(self.pidfd.as_fd()));
     }
 }
 

@@ -58,7 +58,11 @@ async fn create(mut call: Call) -> Result<Answer, Failure> {
     let query = CreateQuery::read(&call.query);
     Call::refuse_foreign_platform(&query.platform)?;
     let body: ContainerCreateBody = call.document().await?;
-    let created = call.engine.create(query.name.as_deref(), body).await?;
+    let caller = call.caller();
+    let created = call
+        .engine
+        .create(query.name.as_deref(), body, caller)
+        .await?;
     Ok(json_with(StatusCode::CREATED, &created))
 }
 

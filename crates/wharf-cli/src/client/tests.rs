@@ -80,10 +80,9 @@ fn with_engine(answer: fn(&str) -> String, act: impl AsyncFnOnce(&Client)) -> Ve
 fn client(path: PathBuf) -> Client {
     let host = Host {
         address: Address::Unix(path),
-        tls: None,
         chosen: true,
     };
-    Client::new(host, Program::Wharf, Manner::default())
+    Client::new(host, Program::Wharf, false, Vec::new())
 }
 
 #[test]

@@ -176,10 +176,6 @@ fn refuse_unsupported(host: &wire::HostConfig) -> Result<(), Error> {
         ("HostConfig.Links", some(&host.links)),
         ("HostConfig.Cgroup", !host.cgroup.is_empty()),
         (
-            "HostConfig.UsernsMode",
-            !matches!(host.userns_mode.as_str(), "" | "host"),
-        ),
-        (
             "HostConfig.Runtime",
             !matches!(host.runtime.as_str(), "" | "wharf"),
         ),

@@ -200,8 +200,17 @@ async fn names_are_unique_and_can_change() {
         body.config.image = "busybox".into();
         body
     };
-    let first = rig.engine.create(Some("one"), body()).await.unwrap().id;
-    let error = rig.engine.create(Some("one"), body()).await.unwrap_err();
+    let first = rig
+        .engine
+        .create(Some("one"), body(), None)
+        .await
+        .unwrap()
+        .id;
+    let error = rig
+        .engine
+        .create(Some("one"), body(), None)
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
     assert!(
         error
@@ -216,7 +225,7 @@ async fn names_are_unique_and_can_change() {
         ErrorKind::NotFound
     );
     assert_eq!(rig.engine.inspect(&first[..12], false).unwrap().id, first);
-    rig.engine.create(Some("one"), body()).await.unwrap();
+    rig.engine.create(Some("one"), body(), None).await.unwrap();
     rig.finish().await;
 }
 

@@ -273,6 +273,11 @@ static FLAGS: &[F] = &[
         "Use a process for each published port: never so"
     )
     .default("false"),
+    text!(
+        "userns-remap",
+        "string",
+        "User/Group setting for user namespaces"
+    ),
     F::switch(
         "validate",
         "Validate daemon configuration and exit",

@@ -137,6 +137,7 @@ pub(super) static KEYS: &[Key] = &[
         "userland-proxy",
         Form::Only(false, "ports are published without a process each"),
     ),
+    key("userns-remap", Form::Text),
 ];
 
 /// A setting of dockerd's that is refused.
@@ -210,7 +211,6 @@ refused! {
     "storage-opt", "storage-opts": "the storage drivers have no options";
     "swarm-default-advertise-addr", "swarm-default-advertise-addr": NO_SWARM;
     "userland-proxy-path", "userland-proxy-path": "ports are published without a process each";
-    "userns-remap", "userns-remap": "user namespaces are not served yet";
 }
 
 /// Why a flag is refused, if it is.

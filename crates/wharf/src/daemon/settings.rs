@@ -228,6 +228,7 @@ fn engine(values: &Values) -> Result<wharf_engine::Config, SettingsError> {
         address_pools: address_pools(values)?,
         mtu: mtu(values)?,
         storage_driver: storage_driver(values.text("storage-driver"))?,
+        userns_remap: values.text("userns-remap").map(str::to_owned),
         cgroup_parent: absolute(values, "cgroup-parent", own_cgroup_parent)?,
         dns,
         dns_search: owned("dns-search"),
