@@ -7,6 +7,7 @@
 //! The program is over in milliseconds, so a connection is kept for the next request and opened when none
 //! is idle: `run` needs three, since being attached and waiting each hold one.
 
+pub(crate) mod connect;
 mod error;
 mod file_body;
 mod reply;
@@ -28,12 +29,11 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
 
 use crate::grammar::Demand;
 use crate::program::Program;
 use crate::settings::{Address, Host};
+use connect::Connection;
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 pub(super) type Sender = SendRequest<Body>;
@@ -55,9 +55,25 @@ pub(crate) struct Client {
     program: Program,
     version: Cell<Minor>,
     settled: Cell<bool>,
+    /// Whether the user chose the version, which then stays whatever the engine says.
+    fixed: bool,
     idle: RefCell<Vec<Sender>>,
     trace: bool,
+    headers: Vec<(String, String)>,
     demands: Vec<Demand>,
+}
+
+/// How a client talks, beyond to whom.
+#[derive(Debug, Default)]
+pub(crate) struct Manner {
+    /// The API version to speak, whatever the engine's is.
+    pub(crate) version: Option<String>,
+    /// Headers of every request.
+    pub(crate) headers: Vec<(String, String)>,
+    /// What the flags on the line ask of the engine.
+    pub(crate) demands: Vec<Demand>,
+    /// Whether each request is told.
+    pub(crate) trace: bool,
 }
 
 /// What a request carries.
@@ -69,17 +85,31 @@ enum Content {
 
 impl Client {
     /// Returns a client; it connects when it is first used.
-    pub(crate) fn new(host: Host, program: Program, trace: bool, demands: Vec<Demand>) -> Self {
+    pub(crate) fn new(host: Host, program: Program, manner: Manner) -> Self {
         let newest = Minor::parse(wharf_wire::API_VERSION).unwrap_or(Minor(24));
+        let Manner {
+            version,
+            headers,
+            demands,
+            trace,
+        } = manner;
+        let chosen = version.as_deref().and_then(Minor::parse);
         Self {
             host,
             program,
-            version: Cell::new(newest),
-            settled: Cell::new(false),
+            version: Cell::new(chosen.unwrap_or(newest)),
+            settled: Cell::new(chosen.is_some()),
+            fixed: chosen.is_some(),
             idle: RefCell::default(),
             trace,
+            headers,
             demands,
         }
+    }
+
+    /// Where the engine is.
+    pub(crate) fn address(&self) -> &Address {
+        &self.host.address
     }
 
     /// The API version spoken, `1.51`.
@@ -169,6 +199,7 @@ impl Client {
         upgrade: Option<&str>,
     ) -> Result<Reply<'_>, ClientError> {
         loop {
+            let spoken = self.version.get();
             let versioned = self.versioned(path);
             let mut request = self.request(method.clone(), &versioned);
             if let Some(protocol) = upgrade {
@@ -189,22 +220,23 @@ impl Client {
                 Err(ClientError::Engine {
                     status: StatusCode::BAD_REQUEST,
                     message,
-                }) if self.step_down(&message)? => {}
+                }) if self.step_down(spoken, &message)? => {}
                 other => return other,
             }
         }
     }
 
-    /// Goes back to the version an engine offers when it finds ours too new; true when there is one to try.
-    fn step_down(&self, message: &str) -> Result<bool, ClientError> {
+    /// Goes back to the version an engine offers when it finds the one spoken too new; true when there is one to
+    /// try. Of requests made at the same time each finds it out for itself.
+    fn step_down(&self, spoken: Minor, message: &str) -> Result<bool, ClientError> {
         let offered = message
             .contains("is too new")
             .then(|| message.split("Maximum supported API version is ").nth(1))
             .flatten()
             .and_then(|text| Minor::parse(text.split([' ', ',']).next()?.trim_end_matches('.')));
         match offered {
-            Some(minor) if minor < self.version.get() => {
-                self.speak(minor)?;
+            Some(minor) if minor < spoken && !self.fixed => {
+                self.speak(minor.min(self.version.get()))?;
                 self.settled.set(true);
                 Ok(true)
             }
@@ -228,14 +260,18 @@ impl Client {
 
     fn request(&self, method: Method, path: &str) -> hyper::http::request::Builder {
         let host = match &self.host.address {
-            Address::Unix(_) => "api.wharf",
-            Address::Tcp(text, _) => text,
+            Address::Unix(_) | Address::Ssh(_) => "api.wharf",
+            Address::Tcp(address) => &address.text,
         };
-        Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(HOST, host)
-            .header(USER_AGENT, concat!("wharf/", env!("CARGO_PKG_VERSION")))
+            .header(USER_AGENT, concat!("wharf/", env!("CARGO_PKG_VERSION")));
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        request
     }
 
     async fn exchange(&self, request: Request<Body>) -> Result<Reply<'_>, ClientError> {
@@ -263,9 +299,10 @@ impl Client {
     }
 
     fn broken(&self, source: hyper::Error) -> ClientError {
-        ClientError::Exchange {
-            address: self.host.address.to_string(),
-            source,
+        let address = self.host.address.to_string();
+        match self.host.address {
+            Address::Ssh(_) => ClientError::Remote { address, source },
+            Address::Unix(_) | Address::Tcp(_) => ClientError::Exchange { address, source },
         }
     }
 
@@ -290,45 +327,14 @@ impl Client {
     }
 
     async fn connect(&self) -> Result<Sender, ClientError> {
-        let failed = |source| ClientError::connect(self.program, &self.host.address, source);
-        match &self.host.address {
-            Address::Unix(path) => {
-                let stream = match UnixStream::connect(path).await {
-                    Err(error) if !self.host.chosen && nobody_listens(&error) => {
-                        crate::launch::engine(path)
-                            .await
-                            .map_err(|source| ClientError::Launch { source })?
-                    }
-                    other => other.map_err(failed)?,
-                };
-                handshake(stream)
-                    .await
-                    .map_err(|source| self.broken(source))
-            }
-            Address::Tcp(_, address) => {
-                let stream = TcpStream::connect(address).await.map_err(failed)?;
-                // Keystrokes are small and wait for nobody.
-                stream.set_nodelay(true).map_err(failed)?;
-                handshake(stream)
-                    .await
-                    .map_err(|source| self.broken(source))
-            }
-        }
+        let stream = connect::dial(&self.host, self.program).await?;
+        handshake(stream)
+            .await
+            .map_err(|source| self.broken(source))
     }
 }
 
-/// Whether a failed connection means that no engine runs.
-pub(super) fn nobody_listens(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
-    )
-}
-
-async fn handshake<S>(stream: S) -> Result<Sender, hyper::Error>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn handshake(stream: Box<dyn Connection>) -> Result<Sender, hyper::Error> {
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // Ends with the connection; what goes wrong on it is told to the request that waits for its answer.
     tokio::spawn(connection.with_upgrades());

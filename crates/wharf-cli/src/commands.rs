@@ -2,7 +2,9 @@
 
 mod attach;
 mod attended;
+mod contexts;
 mod create;
+mod dial_stdio;
 mod diff;
 mod each;
 mod events;
@@ -38,12 +40,16 @@ mod update;
 mod version;
 mod wait;
 
-use crate::client::Client;
-use crate::failure::Failure;
+use std::cell::OnceCell;
+use std::path::PathBuf;
+
+use crate::client::{Client, Manner};
+use crate::environment;
+use crate::failure::{Failure, chain};
 use crate::grammar::{Arity, Demand, Flag, Grammar, Invalid, Line, UsageError, UsageProblem};
 use crate::printer::Printer;
 use crate::program::Program;
-use crate::settings::Host;
+use crate::settings::{Choice, Config, Host, config};
 
 /// What a command's function has to work with.
 pub(crate) struct Context {
@@ -52,21 +58,59 @@ pub(crate) struct Context {
     pub(crate) command: String,
     pub(crate) printer: Printer,
     globals: Globals,
+    config: OnceCell<Config>,
     /// What the flags ask of the engine.
     demands: Vec<Demand>,
 }
 
 impl Context {
-    /// A client of the engine that is meant.
+    /// The engine that is meant.
+    pub(crate) fn host(&self) -> Result<Host, Failure> {
+        Host::resolve(&self.globals.choice, self.config(), &self.directory())
+            .map_err(|error| Failure::of(&error))
+    }
+
+    /// A client of it.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
-        let host = Host::resolve(self.globals.hosts.first().map(String::as_str))
-            .map_err(|error| Failure::of(&error))?;
+        let host = self.host()?;
+        let headers = self.config().http_headers.iter();
         Ok(Client::new(
             host,
             self.program,
-            self.globals.debug,
-            self.demands.clone(),
+            Manner {
+                version: environment::read(environment::DOCKER_API_VERSION),
+                headers: headers
+                    .map(|(name, value)| (name.clone(), value.clone()))
+                    .collect(),
+                demands: self.demands.clone(),
+                trace: self.globals.debug,
+            },
         ))
+    }
+
+    /// The directory of the user's configuration.
+    pub(crate) fn directory(&self) -> PathBuf {
+        config::directory(self.globals.config.as_deref())
+    }
+
+    /// The user's configuration; a broken one is told and counts as empty, as with Docker.
+    pub(crate) fn config(&self) -> &Config {
+        self.config.get_or_init(|| {
+            Config::load(&self.directory()).unwrap_or_else(|error| {
+                self.printer.note(&format!("WARNING: {}", chain(&error)));
+                Config::default()
+            })
+        })
+    }
+
+    /// The flags that say which engine is meant.
+    pub(crate) fn choice(&self) -> &Choice {
+        &self.globals.choice
+    }
+
+    /// The keys to leave a container by: the flag's, else the configuration's.
+    pub(crate) fn detach_keys<'a>(&'a self, flag: Option<&'a str>) -> Option<&'a str> {
+        flag.or_else(|| Some(self.config().detach_keys.as_str()))
     }
 
     /// Runs what talks to the engine, on this thread.
@@ -145,6 +189,7 @@ impl<A: Default> AnyCommand for Command<A> {
                     command,
                     printer: Printer,
                     globals,
+                    config: OnceCell::new(),
                     demands: heeded(demands)?,
                 },
                 values,
@@ -166,6 +211,8 @@ impl<A: Default> AnyCommand for Command<A> {
 #[derive(Debug, Default)]
 pub(crate) struct Globals {
     hosts: Vec<String>,
+    choice: Choice,
+    config: Option<String>,
     debug: bool,
     version: bool,
 }
@@ -174,8 +221,20 @@ type G = Flag<Globals>;
 
 pub(crate) static GLOBALS: Grammar<Globals> = Grammar {
     flags: &[&[
-        G::refused("config"),
-        G::refused("context").short('c'),
+        G::value("config", "string", "Location of client config files (default \"~/.docker\")", |a, v| {
+            a.config = Some(v.to_owned());
+            Ok(())
+        }),
+        G::value(
+            "context",
+            "string",
+            "Name of the context to use to connect to the daemon (overrides DOCKER_HOST env var and default context set with \"docker context use\")",
+            |a, v| {
+                a.choice.context = Some(v.to_owned());
+                Ok(())
+            },
+        )
+        .short('c'),
         G::switch("debug", "Enable debug mode", |a, on| a.debug = on).short('D'),
         G::value("host", "list", "Daemon socket to connect to", |a, v| {
             a.hosts.push(v.to_owned());
@@ -199,11 +258,37 @@ pub(crate) static GLOBALS: Grammar<Globals> = Grammar {
         )
         .short('l')
         .default("\"info\""),
-        G::refused("tls"),
-        G::refused("tlscacert"),
-        G::refused("tlscert"),
-        G::refused("tlskey"),
-        G::refused("tlsverify"),
+        G::switch("tls", "Use TLS; implied by --tlsverify", |a, on| a.choice.tls.tls = on),
+        G::value(
+            "tlscacert",
+            "string",
+            "Trust certs signed only by this CA (default \"~/.docker/ca.pem\")",
+            |a, v| {
+                a.choice.tls.ca = Some(v.to_owned());
+                Ok(())
+            },
+        ),
+        G::value(
+            "tlscert",
+            "string",
+            "Path to TLS certificate file (default \"~/.docker/cert.pem\")",
+            |a, v| {
+                a.choice.tls.certificate = Some(v.to_owned());
+                Ok(())
+            },
+        ),
+        G::value(
+            "tlskey",
+            "string",
+            "Path to TLS key file (default \"~/.docker/key.pem\")",
+            |a, v| {
+                a.choice.tls.key = Some(v.to_owned());
+                Ok(())
+            },
+        ),
+        G::switch("tlsverify", "Use TLS and verify the remote", |a, on| {
+            a.choice.tls.verify = Some(on);
+        }),
         G::switch("version", "Print version information and quit", |a, on| {
             a.version = on;
         })
@@ -215,7 +300,7 @@ pub(crate) static GLOBALS: Grammar<Globals> = Grammar {
 
 /// Runs a command line.
 pub(crate) fn dispatch(program: Program, arguments: &[String]) -> Result<u8, Failure> {
-    let (globals, words) = match GLOBALS.parse(arguments) {
+    let (mut globals, words) = match GLOBALS.parse(arguments) {
         Ok(Line::Help) => return show(&help::root(program)),
         Ok(Line::Arguments(globals, words)) => (globals, words),
         Err(problem) => {
@@ -238,6 +323,7 @@ pub(crate) fn dispatch(program: Program, arguments: &[String]) -> Result<u8, Fai
     if globals.hosts.len() > 1 {
         return Err(Failure::message("Specify only one -H"));
     }
+    globals.choice.host = globals.hosts.pop();
     match words.split_first() {
         None => show(&help::root(program)),
         Some((word, rest)) if word == "help" => help_about(program, rest),

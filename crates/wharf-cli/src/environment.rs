@@ -1,13 +1,31 @@
 //! The environment variables the command line reads, all of them.
 
-/// The engine to talk to: `unix:///path` or `tcp://address:port`.
+/// The engine to talk to: `unix:///path`, `tcp://address:port`, `ssh://user@host`.
 pub(crate) const WHARF_HOST: &str = "WHARF_HOST";
 
 /// The same for Docker's users; `WHARF_HOST` comes first.
 pub(crate) const DOCKER_HOST: &str = "DOCKER_HOST";
 
-/// Set and not empty: engines are reached by TLS alone, which is not served yet.
+/// The context to use; the variables above come first.
+pub(crate) const DOCKER_CONTEXT: &str = "DOCKER_CONTEXT";
+
+/// The directory of the user's configuration.
+pub(crate) const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
+
+/// The directory with `ca.pem`, `cert.pem` and `key.pem`; else the configuration's.
+pub(crate) const DOCKER_CERT_PATH: &str = "DOCKER_CERT_PATH";
+
+/// Set and not empty: TLS.
+pub(crate) const DOCKER_TLS: &str = "DOCKER_TLS";
+
+/// Set and not empty: TLS, and the engine's certificate is verified.
 pub(crate) const DOCKER_TLS_VERIFY: &str = "DOCKER_TLS_VERIFY";
+
+/// The API version to speak, whatever the engine's is.
+pub(crate) const DOCKER_API_VERSION: &str = "DOCKER_API_VERSION";
+
+/// Where the user's configuration is when nobody says.
+pub(crate) const HOME: &str = "HOME";
 
 /// Reads a variable; empty is unset.
 pub(crate) fn read(name: &str) -> Option<String> {

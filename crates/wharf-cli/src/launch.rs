@@ -71,7 +71,7 @@ pub(crate) async fn engine(socket: &Path) -> Result<UnixStream, LaunchError> {
     loop {
         match UnixStream::connect(socket).await {
             Ok(stream) => return Ok(stream),
-            Err(error) if !super::client::nobody_listens(&error) => {
+            Err(error) if !super::client::connect::nobody_listens(&error) => {
                 return Err(LaunchError::Connect(socket.to_owned(), error));
             }
             Err(_) => {}

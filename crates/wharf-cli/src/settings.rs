@@ -1,43 +1,41 @@
-//! What the global flags and the environment come to.
+//! What the global flags, the environment and the user's configuration come to.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+pub(crate) mod address;
+pub(crate) mod config;
+pub(crate) mod contexts;
+pub(crate) mod tls;
+
+use std::path::{Path, PathBuf};
+
+pub(crate) use address::{Address, AddressError, SshAddress};
+pub(crate) use config::Config;
 
 use crate::environment;
+use contexts::{ContextError, DEFAULT, DOCKER, Store};
+use tls::{Flags, Tls, TlsFileError};
 
 /// The socket an engine listens on unless it is told otherwise.
 pub(crate) const DEFAULT_SOCKET: &str = "/run/wharf.sock";
 
-/// Where an engine is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Address {
-    /// A socket in the file system.
-    Unix(PathBuf),
-    /// A host and port as written, and where that is.
-    Tcp(String, SocketAddr),
+/// The flags before the command that say which engine is meant.
+#[derive(Debug, Default)]
+pub(crate) struct Choice {
+    pub(crate) host: Option<String>,
+    pub(crate) context: Option<String>,
+    pub(crate) tls: Flags,
 }
 
-impl std::fmt::Display for Address {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Unix(path) => write!(formatter, "unix://{}", path.display()),
-            Self::Tcp(text, _) => write!(formatter, "tcp://{text}"),
-        }
-    }
-}
-
-/// A host that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// An engine that cannot be told.
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum HostError {
-    /// Not of any known form.
-    #[error("unable to parse docker host `{0}`")]
-    Malformed(String),
-    /// A way to an engine that Docker knows and we do not go yet.
-    #[error("host {0}: wharf does not serve {1} yet")]
-    NotServed(String, &'static str),
-    /// A name without an address.
-    #[error("host {0}: cannot find the address of {1}: it is neither an address nor in /etc/hosts")]
-    Unknown(String, String),
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    #[error("Failed to initialize: unable to resolve docker endpoint")]
+    Context(#[source] ContextError),
+    #[error("Failed to initialize: unable to resolve docker endpoint")]
+    Tls(#[source] TlsFileError),
+    #[error("conflicting options: cannot specify both --host and --context")]
+    HostAndContext,
 }
 
 /// The engine to talk to.
@@ -45,127 +43,104 @@ pub(crate) enum HostError {
 pub(crate) struct Host {
     /// Where it is.
     pub(crate) address: Address,
+    /// What the connection is secured with.
+    pub(crate) tls: Option<Tls>,
     /// Whether somebody chose it; the default one is started when it does not run.
     pub(crate) chosen: bool,
 }
 
 impl Host {
-    /// Finds the host: the flag, the environment, the default.
-    pub(crate) fn resolve(flag: Option<&str>) -> Result<Self, HostError> {
-        let chosen = flag
-            .map(str::to_owned)
-            .or_else(|| environment::read(environment::WHARF_HOST))
-            .or_else(|| environment::read(environment::DOCKER_HOST));
-        match chosen {
-            Some(text) => Ok(Self {
-                address: parse(&text)?,
-                chosen: true,
-            }),
+    /// Finds the engine that is meant.
+    pub(crate) fn resolve(
+        choice: &Choice,
+        config: &Config,
+        directory: &Path,
+    ) -> Result<Self, HostError> {
+        if choice.host.is_some() && choice.context.is_some() {
+            return Err(HostError::HostAndContext);
+        }
+        let name = context_name(choice, config);
+        if name == DEFAULT {
+            return Self::without_context(choice, directory);
+        }
+        let store = Store::new(directory);
+        let meta = store.get(&name).map_err(HostError::Context)?;
+        let endpoint = meta
+            .endpoints
+            .get(DOCKER)
+            .ok_or(ContextError::NoEndpoint(name.clone()))
+            .map_err(HostError::Context)?;
+        let tls = store.tls(&name, endpoint).map_err(HostError::Context)?;
+        let address = if endpoint.host.is_empty() {
+            Address::Unix(PathBuf::from(DEFAULT_SOCKET))
+        } else {
+            address::parse(&endpoint.host)?
+        };
+        Ok(Self::at(address, tls))
+    }
+
+    /// The engine of flags and environment.
+    fn without_context(choice: &Choice, directory: &Path) -> Result<Self, HostError> {
+        let certificates = environment::read(environment::DOCKER_CERT_PATH).map(PathBuf::from);
+        let certificates = certificates.as_deref().unwrap_or(directory);
+        let mut flags = &choice.tls;
+        let by_variable;
+        if !flags.tls && environment::read(environment::DOCKER_TLS).is_some() {
+            by_variable = Flags {
+                tls: true,
+                verify: flags.verify,
+                ca: flags.ca.clone(),
+                certificate: flags.certificate.clone(),
+                key: flags.key.clone(),
+            };
+            flags = &by_variable;
+        }
+        let verify = environment::read(environment::DOCKER_TLS_VERIFY).is_some();
+        let tls = flags.load(certificates, verify).map_err(HostError::Tls)?;
+        match default_host(choice) {
+            Some(text) => Ok(Self::at(address::parse(&text)?, tls)),
             None => Ok(Self {
                 address: Address::Unix(PathBuf::from(DEFAULT_SOCKET)),
+                tls: None,
                 chosen: false,
             }),
         }
     }
-}
 
-fn parse(text: &str) -> Result<Address, HostError> {
-    let malformed = || HostError::Malformed(text.to_owned());
-    let (scheme, rest) = text.split_once("://").ok_or_else(malformed)?;
-    match scheme {
-        "unix" if rest.is_empty() => Ok(Address::Unix(PathBuf::from(DEFAULT_SOCKET))),
-        "unix" => Ok(Address::Unix(PathBuf::from(rest))),
-        "tcp" | "http" => {
-            if environment::read(environment::DOCKER_TLS_VERIFY).is_some() {
-                return Err(HostError::NotServed(text.to_owned(), "TLS"));
-            }
-            tcp(text, rest)
+    /// An engine that was chosen; only connections to a host and port are secured here.
+    fn at(address: Address, tls: Option<Tls>) -> Self {
+        let tls = tls.filter(|_| matches!(address, Address::Tcp(_)));
+        Self {
+            address,
+            tls,
+            chosen: true,
         }
-        "https" => Err(HostError::NotServed(text.to_owned(), "TLS")),
-        "ssh" => Err(HostError::NotServed(text.to_owned(), "ssh")),
-        _ => Err(malformed()),
     }
 }
 
-fn tcp(whole: &str, rest: &str) -> Result<Address, HostError> {
-    let malformed = || HostError::Malformed(whole.to_owned());
-    let rest = rest.trim_end_matches('/');
-    let (host, port) = match rest.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => (host, port.parse().map_err(|_| malformed())?),
-        _ => (rest, 2375),
-    };
-    let bare = host
-        .strip_prefix('[')
-        .and_then(|inner| inner.strip_suffix(']'))
-        .unwrap_or(host);
-    let address = match bare {
-        "" | "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        name => match name.parse() {
-            Ok(address) => address,
-            Err(_) => hosts_file(name)
-                .ok_or_else(|| HostError::Unknown(whole.to_owned(), name.to_owned()))?,
-        },
-    };
-    Ok(Address::Tcp(
-        rest.to_owned(),
-        SocketAddr::new(address, port),
-    ))
+/// The host that flag or environment name.
+pub(crate) fn default_host(choice: &Choice) -> Option<String> {
+    choice
+        .host
+        .clone()
+        .filter(|host| !host.is_empty())
+        .or_else(host_variable)
 }
 
-/// Looks a name up in /etc/hosts: the C library's lookup may load foreign libraries into this static program.
-fn hosts_file(name: &str) -> Option<IpAddr> {
-    let text = std::fs::read_to_string("/etc/hosts").ok()?;
-    text.lines().find_map(|line| {
-        let mut words = line
-            .split('#')
-            .next()
-            .unwrap_or_default()
-            .split_whitespace();
-        let address = words.next()?.parse().ok()?;
-        words
-            .any(|word| word.eq_ignore_ascii_case(name))
-            .then_some(address)
-    })
+fn host_variable() -> Option<String> {
+    environment::read(environment::WHARF_HOST)
+        .or_else(|| environment::read(environment::DOCKER_HOST))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hosts_are_sockets_or_addresses() {
-        let shown = |text: &str| parse(text).map(|address| address.to_string());
-        assert_eq!(shown("unix:///x/y.sock").as_deref(), Ok("unix:///x/y.sock"));
-        assert_eq!(shown("unix://").as_deref(), Ok("unix:///run/wharf.sock"));
-        assert_eq!(
-            parse("tcp://127.0.0.1:1234"),
-            Ok(Address::Tcp(
-                "127.0.0.1:1234".to_owned(),
-                SocketAddr::from(([127, 0, 0, 1], 1234))
-            ))
-        );
-        assert_eq!(
-            parse("tcp://[::1]:99"),
-            Ok(Address::Tcp(
-                "[::1]:99".to_owned(),
-                "[::1]:99".parse().expect("an address")
-            ))
-        );
-        assert_eq!(
-            parse("tcp://localhost"),
-            Ok(Address::Tcp(
-                "localhost".to_owned(),
-                SocketAddr::from(([127, 0, 0, 1], 2375))
-            ))
-        );
-        assert_eq!(shown("x"), Err(HostError::Malformed("x".to_owned())));
-        assert_eq!(
-            shown("tcp://1.2.3.4:x"),
-            Err(HostError::Malformed("tcp://1.2.3.4:x".to_owned()))
-        );
-        assert_eq!(
-            shown("ssh://me@there").expect_err("ssh").to_string(),
-            "host ssh://me@there: wharf does not serve ssh yet"
-        );
+/// The name of the context that is meant.
+pub(crate) fn context_name(choice: &Choice, config: &Config) -> String {
+    if let Some(name) = choice.context.clone().filter(|name| !name.is_empty()) {
+        return name;
     }
+    if choice.host.is_some() || host_variable().is_some() {
+        return DEFAULT.to_owned();
+    }
+    environment::read(environment::DOCKER_CONTEXT)
+        .or_else(|| Some(config.current_context.clone()).filter(|name| !name.is_empty()))
+        .unwrap_or_else(|| DEFAULT.to_owned())
 }

@@ -23,6 +23,8 @@ pub struct Engine {
     slot: Slot,
     directory: PathBuf,
     process: Option<Child>,
+    /// The program of Docker's that is run instead of ours.
+    dockerd: Option<PathBuf>,
     environment: Vec<(String, String)>,
     arguments: Vec<String>,
     /// What the containers were called, for the census after they are gone.
@@ -52,6 +54,20 @@ impl Engine {
         engine
     }
 
+    /// Starts dockerd with the image `busybox`, for what is to be the same with it.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    #[must_use]
+    pub fn dockerd_with_busybox() -> Self {
+        let mut engine = Self::prepare();
+        engine.dockerd = program("dockerd");
+        assert!(engine.dockerd.is_some(), "dockerd is installed");
+        engine.launch();
+        engine.import(&image::busybox(), "busybox");
+        engine
+    }
+
     /// Makes the directories and names of an engine that does not run yet.
     ///
     /// # Panics
@@ -66,6 +82,7 @@ impl Engine {
             slot,
             directory,
             process: None,
+            dockerd: binary::reference(),
             environment: Vec::new(),
             arguments: Vec::new(),
             containers: Vec::new(),
@@ -110,11 +127,11 @@ impl Engine {
             .append(true)
             .open(self.directory.join("log"))
             .expect("the directory is ours");
-        let mut command = match binary::reference() {
+        let mut command = match &self.dockerd {
             Some(dockerd) => Command::new(dockerd),
             None => Command::new(binary::wharf()),
         };
-        if binary::reference().is_some() {
+        if self.dockerd.is_some() {
             self.make_bridge();
             command.args(["--iptables=false", "--ip-masq=false", "--live-restore"]);
         } else {
@@ -410,7 +427,7 @@ impl Engine {
                 removed.stderr
             );
         }
-        if binary::reference().is_some() {
+        if self.dockerd.is_some() {
             return self.stop();
         }
         self.wharf(&["system", "df", "--verify"]).succeeded();

@@ -4,6 +4,7 @@ use std::io;
 
 use hyper::StatusCode;
 
+use super::connect::TlsError;
 use crate::launch::LaunchError;
 use crate::program::Program;
 use crate::settings::Address;
@@ -36,6 +37,25 @@ pub(crate) enum ClientError {
     Launch {
         /// Why.
         source: LaunchError,
+    },
+    /// The system's `ssh` cannot be run.
+    #[error("error during connect: cannot run ssh")]
+    Ssh(#[source] io::Error),
+    /// Certificates or keys are no good.
+    #[error("error during connect")]
+    Tls(#[source] TlsError),
+    /// The engine and we do not find a common ground, or it is not the one it should be.
+    #[error("error during connect: TLS handshake")]
+    Handshake(#[source] io::Error),
+    /// The other machine's shell ended before an engine answered.
+    #[error(
+        "error during connect: {address}: the command there has ended, make sure the URL is valid, and wharf or docker is installed on the remote host"
+    )]
+    Remote {
+        /// The engine's place.
+        address: String,
+        /// How.
+        source: hyper::Error,
     },
     /// The connection broke.
     #[error("error during connect to {address}")]
@@ -81,8 +101,8 @@ impl ClientError {
             };
         }
         let cause = match address {
-            Address::Unix(_) => String::new(),
-            Address::Tcp(..) => format!(" ({})", crate::failure::errno_text(&source)),
+            Address::Unix(_) | Address::Ssh(_) => String::new(),
+            Address::Tcp(_) => format!(" ({})", crate::failure::errno_text(&source)),
         };
         Self::Connect {
             daemon,

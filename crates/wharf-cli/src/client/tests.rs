@@ -80,9 +80,10 @@ fn with_engine(answer: fn(&str) -> String, act: impl AsyncFnOnce(&Client)) -> Ve
 fn client(path: PathBuf) -> Client {
     let host = Host {
         address: Address::Unix(path),
+        tls: None,
         chosen: true,
     };
-    Client::new(host, Program::Wharf, false, Vec::new())
+    Client::new(host, Program::Wharf, Manner::default())
 }
 
 #[test]

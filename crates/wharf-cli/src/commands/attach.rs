@@ -53,11 +53,16 @@ pub(super) static COMMAND: Command<Arguments> = Command {
 
 fn run(context: &Context, arguments: Arguments, words: Vec<String>) -> Result<u8, Failure> {
     let client = context.client()?;
-    context.block_on(attach(&client, &arguments, &words[0]))
+    context.block_on(attach(context, &client, &arguments, &words[0]))
 }
 
-async fn attach(client: &Client, arguments: &Arguments, name: &str) -> Result<u8, Failure> {
-    let escape = escape(arguments.detach_keys.as_deref())?;
+async fn attach(
+    context: &Context,
+    client: &Client,
+    arguments: &Arguments,
+    name: &str,
+) -> Result<u8, Failure> {
+    let escape = escape(context.detach_keys(arguments.detach_keys.as_deref()))?;
     let container: ContainerInspect = client
         .get(&format!("/containers/{}/json", encode(name)))
         .await?;

@@ -32,9 +32,10 @@ fn run(
     mut words: Vec<String>,
 ) -> Result<u8, Failure> {
     let image = words.remove(0);
-    let created = body(&arguments, &image, words)
+    let mut created = body(&arguments, &image, words)
         .map_err(|error| Failure::with_code(error.to_string(), 125))?;
     let client = context.client()?;
+    add_proxies(context, &client, &mut created);
     context.block_on(async {
         let id = make(context, &client, &arguments, &created)
             .await
@@ -42,6 +43,25 @@ fn run(
         context.printer.line(&id)?;
         Ok(0)
     })
+}
+
+/// Tells the container of the proxies in the user's configuration, unless the line says otherwise.
+pub(super) fn add_proxies(context: &Context, client: &Client, created: &mut Created) {
+    let variables = context
+        .config()
+        .proxy_variables(&client.address().to_string());
+    if variables.is_empty() {
+        return;
+    }
+    let env = created.body.config.env.get_or_insert_default();
+    for (name, value) in variables {
+        let set = env
+            .iter()
+            .any(|known| known.split('=').next() == Some(name.as_str()));
+        if !set {
+            env.push(format!("{name}={value}"));
+        }
+    }
 }
 
 /// Why a container was not made.

@@ -136,16 +136,17 @@ fn run(context: &Context, arguments: Arguments, mut words: Vec<String>) -> Resul
         ..ExecCreateBody::default()
     };
     let client = context.client()?;
-    context.block_on(execute(&client, &container, &arguments, &body))
+    context.block_on(execute(context, &client, &container, &arguments, &body))
 }
 
 async fn execute(
+    context: &Context,
     client: &Client,
     container: &str,
     arguments: &Arguments,
     body: &ExecCreateBody,
 ) -> Result<u8, Failure> {
-    let escape = escape(arguments.detach_keys.as_deref())?;
+    let escape = escape(context.detach_keys(arguments.detach_keys.as_deref()))?;
     let path = format!("/containers/{}/exec", encode(container));
     let created: ExecCreated = client.post_json(&path, body).await?.json().await?;
     let path = format!("/exec/{}/start", encode(&created.id));

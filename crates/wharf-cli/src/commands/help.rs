@@ -1,6 +1,6 @@
 //! The texts of `--help`.
 
-use super::table::{COMMANDS, COMMON, GROUPS};
+use super::table::{COMMANDS, COMMON, GROUPS, is_hidden};
 use super::{Command, GLOBALS};
 use crate::grammar::flag_usages;
 use crate::program::Program;
@@ -44,6 +44,7 @@ pub(super) fn group(program: Program, group: &str) -> String {
     let prefix = format!("{group} ");
     let mut lines: Vec<(&str, &str)> = COMMANDS
         .iter()
+        .filter(|command| !is_hidden(command.names()))
         .filter_map(|command| {
             Some((
                 command.names().first()?.strip_prefix(&prefix)?,

@@ -94,6 +94,9 @@ fn run(context: &Context, mut arguments: Arguments, words: Vec<String>) -> Resul
     };
     let format = match &arguments.format {
         None if arguments.quiet => Some("{{.ID}}"),
+        None if !context.config().images_format.is_empty() => {
+            Some(context.config().images_format.as_str())
+        }
         format => format.as_deref(),
     };
     let shape = Shape::new(&KIND, format, table);

@@ -22,7 +22,7 @@ pub(super) struct Arguments {
 
 type F = Flag<Arguments>;
 
-const ABOUT_FORMAT: &str = "Format output using a custom template: 'json': Print in JSON format 'TEMPLATE': Print output using the given Go template.";
+pub(super) const ABOUT_FORMAT: &str = "Format output using a custom template: 'json': Print in JSON format 'TEMPLATE': Print output using the given Go template.";
 
 pub(super) static FORMAT: &[F] = &[F::value("format", "string", ABOUT_FORMAT, |a, v| {
     a.format = Some(v.to_owned());
@@ -131,13 +131,7 @@ pub(super) fn inspect(
     kinds: &[Kind],
     names: &[String],
 ) -> Result<u8, Failure> {
-    let template = match arguments.format.as_deref() {
-        None | Some("" | "json") => None,
-        Some(text) => Some(Template::parse("", text)),
-    };
-    let template = template
-        .transpose()
-        .map_err(|error| Failure::with_code(format!("template parsing error: {error}"), 64))?;
+    let format = Shown::parse(arguments.format.as_deref())?;
     let client = context.client()?;
     let (objects, missing) = context.block_on(async {
         let (mut objects, mut missing) = (Vec::new(), Vec::new());
@@ -155,12 +149,42 @@ pub(super) fn inspect(
         }
         Ok((objects, missing))
     })?;
-    let text = match &template {
-        None if arguments.format.as_deref() == Some("json") => {
-            Value::Array(objects).to_string() + "\n"
+    shown(context, &format, objects, &missing)
+}
+
+/// How objects are shown.
+pub(super) enum Shown {
+    Pretty,
+    Json,
+    Template(Template),
+}
+
+impl Shown {
+    /// Reads `--format`.
+    pub(super) fn parse(format: Option<&str>) -> Result<Self, Failure> {
+        match format {
+            None | Some("") => Ok(Self::Pretty),
+            Some("json") => Ok(Self::Json),
+            Some(text) => Template::parse("", text)
+                .map(Self::Template)
+                .map_err(|error| {
+                    Failure::with_code(format!("template parsing error: {error}"), 64)
+                }),
         }
-        None => pretty(&objects)?,
-        Some(template) => by_template(template, &objects)?,
+    }
+}
+
+/// Shows the objects that were found, and says which were not.
+pub(super) fn shown(
+    context: &Context,
+    format: &Shown,
+    objects: Vec<Value>,
+    missing: &[String],
+) -> Result<u8, Failure> {
+    let text = match format {
+        Shown::Json => Value::Array(objects).to_string() + "\n",
+        Shown::Pretty => pretty(&objects)?,
+        Shown::Template(template) => by_template(template, &objects)?,
     };
     context.printer.data(text.as_bytes())?;
     if missing.is_empty() {

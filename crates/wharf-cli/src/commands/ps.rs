@@ -114,6 +114,9 @@ fn run(context: &Context, arguments: Arguments, _: Vec<String>) -> Result<u8, Fa
     };
     let (format, table) = match (&arguments.format, arguments.quiet) {
         (None, true) => (Some("{{.ID}}"), table),
+        (None, false) if !context.config().ps_format.is_empty() => {
+            (Some(context.config().ps_format.as_str()), table)
+        }
         (format, _) => (format.as_deref(), table),
     };
     let shape = Shape::new(&KIND, format, &table);

@@ -13,7 +13,7 @@ use wharf_wire::query::encode;
 use wharf_wire::{AttachQuery, WaitCondition, WaitResult};
 
 use super::attended::{Attention, Target, attend, code, escape, last_word, pass_on};
-use super::create::make;
+use super::create::{add_proxies, make};
 use super::{Command, Context};
 use crate::client::{Client, ClientError, Reply};
 use crate::failure::{Failure, chain};
@@ -62,6 +62,7 @@ fn run(
         created.body.config.stdin_once = false;
     }
     let client = context.client()?;
+    add_proxies(context, &client, &mut created);
     context.block_on(async {
         if arguments.detach {
             detached(context, &client, &arguments, &created).await
@@ -95,7 +96,7 @@ async fn attached(
     arguments: &ContainerArguments,
     created: &Created,
 ) -> Result<u8, Failure> {
-    let escape = escape(arguments.detach_keys.as_deref())?;
+    let escape = escape(context.detach_keys(arguments.detach_keys.as_deref()))?;
     let mut attention = Attention::new(!arguments.no_signal_proxy)?;
     // Until there is a process, a signal can only be meant for us.
     let Prepared {

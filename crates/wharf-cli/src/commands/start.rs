@@ -75,7 +75,7 @@ fn run(context: &Context, arguments: Arguments, names: Vec<String>) -> Result<u8
                 "you cannot start and attach multiple containers at once",
             ));
         };
-        return context.block_on(attached(&client, &arguments, name));
+        return context.block_on(attached(context, &client, &arguments, name));
     }
     context.block_on(async {
         let mut failed = Vec::new();
@@ -108,8 +108,13 @@ async fn start(client: &Client, name: &str) -> Result<(), ClientError> {
     Ok(())
 }
 
-async fn attached(client: &Client, arguments: &Arguments, name: &str) -> Result<u8, Failure> {
-    let escape = escape(arguments.detach_keys.as_deref())?;
+async fn attached(
+    context: &Context,
+    client: &Client,
+    arguments: &Arguments,
+    name: &str,
+) -> Result<u8, Failure> {
+    let escape = escape(context.detach_keys(arguments.detach_keys.as_deref()))?;
     let container: ContainerInspect = client
         .get(&format!("/containers/{}/json", encode(name)))
         .await?;

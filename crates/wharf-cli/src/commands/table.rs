@@ -2,15 +2,25 @@
 
 use super::AnyCommand;
 use super::{
-    attach, create, diff, events, exec, export, history, image_inspect, images, import, info,
-    inspect, kill, load, logs, pause, port, ps, pull, rename, restart, rm, rmi, run, save, start,
-    stop, system_df, tag, top, update, version, wait,
+    attach, contexts, create, dial_stdio, diff, events, exec, export, history, image_inspect,
+    images, import, info, inspect, kill, load, logs, pause, port, ps, pull, rename, restart, rm,
+    rmi, run, save, start, stop, system_df, tag, top, update, version, wait,
 };
 
 /// Every command, in the order of their plain names.
 pub(super) static COMMANDS: &[&dyn AnyCommand] = &[
     &attach::COMMAND,
+    &contexts::change::CREATE,
+    &contexts::transfer::EXPORT,
+    &contexts::transfer::IMPORT,
+    &contexts::inspect::COMMAND,
+    &contexts::ls::COMMAND,
+    &contexts::change::REMOVE,
+    &contexts::pick::SHOW,
+    &contexts::change::UPDATE,
+    &contexts::pick::USE,
     &create::COMMAND,
+    &dial_stdio::COMMAND,
     &diff::COMMAND,
     &events::COMMAND,
     &exec::COMMAND,
@@ -59,6 +69,10 @@ pub(super) static GROUPS: &[Group] = &[
         about: "Manage containers",
     },
     Group {
+        name: "context",
+        about: "Manage contexts",
+    },
+    Group {
         name: "image",
         about: "Manage images",
     },
@@ -71,9 +85,14 @@ pub(super) static GROUPS: &[Group] = &[
 /// The commands the root's help shows first.
 pub(super) const COMMON: [&str; 7] = ["run", "exec", "ps", "pull", "images", "version", "info"];
 
-/// Commands of Docker's that are not served.
-const DOCKERS: &str = " build builder buildx checkpoint commit compose completion config context cp login logout manifest network \
-    node plugin prune push search secret service stack stats swarm trust volume ";
+/// Whether a command is for programs only and left out of the lists.
+pub(super) fn is_hidden(names: &[&str]) -> bool {
+    names.contains(&"system dial-stdio")
+}
+
+/// Commands of Docker's; those that are not found are not served.
+const DOCKERS: &str = " build builder buildx checkpoint commit compose completion config container context cp image login logout manifest \
+    network node plugin prune push search secret service stack stats swarm system trust update volume ";
 
 /// Finds a group.
 pub(super) fn group(name: &str) -> Option<&'static Group> {

@@ -73,6 +73,13 @@ impl Row {
         self
     }
 
+    /// The same with a field that is true or false.
+    pub(crate) fn with_switch(mut self, field: &'static str, on: bool) -> Self {
+        self.fields.insert(field.to_owned(), Value::Bool(on));
+        self.fields.sort_keys();
+        self
+    }
+
     /// The same with labels.
     pub(crate) fn with_labels<'a>(
         mut self,
