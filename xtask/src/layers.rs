@@ -24,7 +24,7 @@ const LAYERS: [(&str, &[&str]); 6] = [
     ("kernel", &["wharf-cgroup", "wharf-seccomp"]),
     ("domain", &["wharf-network", "wharf-runtime", "wharf-store"]),
     ("supervision", &["wharf-shim"]),
-    ("service", &["wharf-engine"]),
+    ("service", &["wharf-engine", "wharf-registry"]),
     ("edge", &["wharf-api", "wharf-cli"]),
 ];
 /// The program, which joins everything.

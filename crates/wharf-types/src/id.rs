@@ -1,4 +1,4 @@
-//! Ids of containers and execs: 256 random bits, 64 hex digits.
+//! Ids of containers, execs and uploads: 256 random bits, 64 hex digits.
 
 use std::fmt;
 use std::str::FromStr;
@@ -90,6 +90,11 @@ id! {
 id! {
     /// The id of a process that joins a container.
     ExecId
+}
+
+id! {
+    /// The id of a blob on its way into a registry.
+    UploadId
 }
 
 #[cfg(test)]

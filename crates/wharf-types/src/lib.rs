@@ -7,8 +7,10 @@ pub mod failpoint;
 mod id;
 mod name;
 mod reference;
+mod repository;
 
 pub use digest::{Digest, DigestError, Hasher};
-pub use id::{ContainerId, ExecId, IdError};
+pub use id::{ContainerId, ExecId, IdError, UploadId};
 pub use name::{ContainerName, MADE_UP_ATTEMPTS, NameError};
 pub use reference::{DEFAULT_DOMAIN, DEFAULT_TAG, Reference, ReferenceError};
+pub use repository::{Repository, Tag};

@@ -17,7 +17,7 @@ pub const DEFAULT_DOMAIN: &str = "docker.io";
 /// The tag that a name without tag and digest means.
 pub const DEFAULT_TAG: &str = "latest";
 /// Longest repository name, domain included.
-const NAME_MAX: usize = 255;
+pub(crate) const NAME_MAX: usize = 255;
 /// Longest tag.
 const TAG_MAX: usize = 128;
 
@@ -247,7 +247,7 @@ fn check_domain(domain: &str) -> Result<(), ReferenceError> {
 }
 
 /// Components of `[a-z0-9]+` joined by `.`, `_`, `__` or any number of `-`.
-fn check_path(path: &str) -> Result<(), ReferenceError> {
+pub(crate) fn check_path(path: &str) -> Result<(), ReferenceError> {
     let component = |component: &str| {
         let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
         let mut separators = component.split(|c: char| c.is_ascii() && alphanumeric(c as u8));
@@ -264,7 +264,7 @@ fn check_path(path: &str) -> Result<(), ReferenceError> {
 }
 
 /// `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}`.
-fn check_tag(tag: &str) -> Result<(), ReferenceError> {
+pub(crate) fn check_tag(tag: &str) -> Result<(), ReferenceError> {
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     let holds = tag.len() <= TAG_MAX
         && tag.bytes().next().is_some_and(word)

@@ -27,6 +27,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use wharf_engine::Engine;
 use wharf_sys::allocator;
 
+pub(crate) use flags::say;
+
 use flags::{Given, Typed};
 use listen::Guard;
 use reload::Reloading;

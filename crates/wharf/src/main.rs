@@ -3,6 +3,7 @@
 //! | called as | or with the first argument | hat |
 //! |---|---|---|
 //! | `dockerd` | `daemon` | the engine |
+//! | | `registry` | the OCI distribution server |
 //! | | `shim` | the process beside a container |
 //! | `wharf-init`, `docker-init` | `init` | the first process of a container with `--init` |
 //! | `wharf-runtime` | `runtime` | the OCI runtime's command line |
@@ -16,6 +17,7 @@
 
 mod daemon;
 mod hello;
+mod registry;
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Some(b"init") => wharf_shim::init_main(arguments),
         Some(b"runtime") => wharf_runtime::cli::main(std::env::args_os().skip(1)),
         Some(b"hello") => hello::main(),
+        Some(b"registry") => registry::main(std::env::args_os().skip(1)),
         Some(b"daemon") => daemon::main("wharf daemon", arguments),
         _ => command_line(Program::Wharf),
     }

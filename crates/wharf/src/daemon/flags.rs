@@ -355,7 +355,7 @@ fn answer(text: &str) -> Result<Typed, ExitCode> {
 }
 
 /// Says something before there is a log.
-pub(super) fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     if writeln!(std::io::stderr().lock(), "{text}").is_err() {
         // Nobody listens.
     }

@@ -1,0 +1,260 @@
+//! Blobs: reading them, and bringing them in.
+
+use std::io::{Seek as _, SeekFrom};
+
+use http::header::{self, HeaderValue};
+use http::{Method, StatusCode};
+use wharf_types::{Digest, Repository, UploadId};
+
+use crate::body::{self, BodyReader};
+use crate::refusal::Refusal;
+use crate::routes::{Answer, Call, bare, is_known, named, range, upload_path, value};
+use crate::storage::{Expected, Storage, StorageError};
+use crate::target;
+
+/// `GET` and `HEAD` of a blob, or of one range of its bytes.
+pub(crate) async fn get(call: &Call, name: Repository, digest: Digest) -> Result<Answer, Refusal> {
+    if call.method == Method::HEAD {
+        let size = call.registry.storage.blob_size(&name, digest);
+        let size = size.ok_or(StorageError::NoBlob {
+            repository: name,
+            digest,
+        })?;
+        return Ok(described(bare(StatusCode::OK), digest, size));
+    }
+    let (mut file, size) = call
+        .blocking(move |storage| storage.open_blob(&name, digest))
+        .await?;
+    if is_known(call, digest) {
+        return Ok(named(bare(StatusCode::NOT_MODIFIED), digest));
+    }
+    let Some((first, last)) = requested(call, size)? else {
+        let answer = described(bare(StatusCode::OK), digest, size);
+        return Ok(answer.map(|_| body::file(file, size)));
+    };
+    let sought = file.seek(SeekFrom::Start(first));
+    sought.map_err(|error| {
+        Refusal::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "UNKNOWN",
+            error.to_string(),
+        )
+    })?;
+    let length = last - first + 1;
+    let mut answer = described(bare(StatusCode::PARTIAL_CONTENT), digest, length);
+    answer.headers_mut().insert(
+        header::CONTENT_RANGE,
+        value(format!("bytes {first}-{last}/{size}")),
+    );
+    Ok(answer.map(|_| body::file(file, length)))
+}
+
+fn described(answer: Answer, digest: Digest, length: u64) -> Answer {
+    let mut answer = named(answer, digest);
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, value(length.to_string()));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/octet-stream"),
+    );
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    // The name is the content's hash: it can never mean anything else.
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("max-age=31536000, immutable"),
+    );
+    answer
+}
+
+/// Reads `Range` (RFC 9110, section 14). Forms other than one range of bytes mean the whole, as it allows.
+fn requested(call: &Call, size: u64) -> Result<Option<(u64, u64)>, Refusal> {
+    let Some(text) = call
+        .header(header::RANGE)
+        .and_then(|text| text.strip_prefix("bytes="))
+    else {
+        return Ok(None);
+    };
+    let Some((first, last)) = text.split_once('-') else {
+        return Ok(None);
+    };
+    let number = |text: &str| text.trim().parse::<u64>().ok();
+    let unsatisfiable = || {
+        Refusal::new(
+            StatusCode::RANGE_NOT_SATISFIABLE,
+            "SIZE_INVALID",
+            format!("the blob has {size} bytes"),
+        )
+    };
+    let range = match (number(first), number(last)) {
+        (Some(first), Some(last)) if first <= last => (first, last.min(size.saturating_sub(1))),
+        (Some(first), None) if last.trim().is_empty() => (first, size.saturating_sub(1)),
+        (None, Some(length)) if first.trim().is_empty() => {
+            (size.saturating_sub(length), size.saturating_sub(1))
+        }
+        _ => return Ok(None),
+    };
+    if range.0 >= size || range.0 > range.1 {
+        return Err(unsatisfiable());
+    }
+    Ok(Some(range))
+}
+
+/// `DELETE` of a blob.
+pub(crate) async fn delete(
+    call: &Call,
+    name: Repository,
+    digest: Digest,
+) -> Result<Answer, Refusal> {
+    call.blocking(move |storage| storage.delete_blob(&name, digest))
+        .await?;
+    Ok(bare(StatusCode::ACCEPTED))
+}
+
+/// `POST` of an upload: begun, or whole already, or mounted from another repository.
+pub(crate) async fn begin(call: &mut Call, name: Repository) -> Result<Answer, Refusal> {
+    if let Some(digest) = call.query.get("mount")
+        && let Some(answer) = mount(call, &name, digest).await?
+    {
+        return Ok(answer);
+    }
+    let whole = call.query.get("digest").map(target::digest).transpose()?;
+    let begun = name.clone();
+    let id = call
+        .blocking(move |storage| storage.begin_upload(&begun))
+        .await?;
+    match whole {
+        Some(digest) => {
+            // Who sends all at once does not know the identifier, so nothing is kept to go on from.
+            if let Err(refusal) = write(call, name.clone(), id, Some(digest)).await {
+                call.blocking(move |storage| storage.cancel_upload(&name, &id))
+                    .await?;
+                return Err(refusal);
+            }
+            Ok(created(&name, digest))
+        }
+        None => Ok(accepted(&name, &id, 0)),
+    }
+}
+
+/// The answer when the blob could be mounted. Without `from`, or where that repository does not serve
+/// the blob, an upload begins instead: whether other repositories have it is not told (attack G1).
+async fn mount(call: &Call, name: &Repository, digest: &str) -> Result<Option<Answer>, Refusal> {
+    let digest = target::digest(digest)?;
+    let Some(from) = call.query.get("from") else {
+        return Ok(None);
+    };
+    let from = target::repository(&[from])?;
+    let into = name.clone();
+    let mounted = call
+        .blocking(move |storage| storage.mount(&into, &from, digest))
+        .await?;
+    Ok(mounted.then(|| created(name, digest)))
+}
+
+/// `GET` of an upload: how far it is.
+pub(crate) async fn status(call: &Call, name: Repository, id: UploadId) -> Result<Answer, Refusal> {
+    let asked = name.clone();
+    let offset = call
+        .blocking(move |storage| storage.upload_offset(&asked, &id))
+        .await?;
+    let mut answer = accepted(&name, &id, offset);
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    Ok(answer)
+}
+
+/// `PATCH` of an upload: more bytes.
+pub(crate) async fn append(
+    call: &mut Call,
+    name: Repository,
+    id: UploadId,
+) -> Result<Answer, Refusal> {
+    let offset = write(call, name.clone(), id, None).await?;
+    Ok(accepted(&name, &id, offset))
+}
+
+/// `PUT` of an upload: the last bytes, if any, and the digest of all.
+pub(crate) async fn finish(
+    call: &mut Call,
+    name: Repository,
+    id: UploadId,
+) -> Result<Answer, Refusal> {
+    let digest = call
+        .query
+        .get("digest")
+        .ok_or_else(|| Refusal::digest("the parameter digest is missing"))?;
+    let digest = target::digest(digest)?;
+    write(call, name.clone(), id, Some(digest)).await?;
+    Ok(created(&name, digest))
+}
+
+/// `DELETE` of an upload.
+pub(crate) async fn cancel(call: &Call, name: Repository, id: UploadId) -> Result<Answer, Refusal> {
+    call.blocking(move |storage| storage.cancel_upload(&name, &id))
+        .await?;
+    Ok(bare(StatusCode::NO_CONTENT))
+}
+
+/// Adds the body to an upload, and makes it a blob when its digest is given; returns the bytes it has.
+async fn write(
+    call: &mut Call,
+    name: Repository,
+    id: UploadId,
+    whole: Option<Digest>,
+) -> Result<u64, Refusal> {
+    let start = start(call)?;
+    let reader = call.body.take().map(BodyReader::new);
+    let work = move |storage: &Storage| {
+        let offset = match reader {
+            Some(reader) => storage.append(&name, &id, Expected { start }, reader)?,
+            None => storage.upload_offset(&name, &id)?,
+        };
+        if let Some(digest) = whole {
+            storage.finish_upload(&name, &id, digest)?;
+        }
+        Ok::<u64, StorageError>(offset)
+    };
+    call.blocking(work).await
+}
+
+fn start(call: &Call) -> Result<Option<u64>, Refusal> {
+    let Some(text) = call.header(header::CONTENT_RANGE) else {
+        return Ok(None);
+    };
+    // The specification has `<start>-<end>`; some clients send RFC 9110's `bytes <start>-<end>/<size>`.
+    let numbers = text
+        .strip_prefix("bytes ")
+        .unwrap_or(text)
+        .split('/')
+        .next()
+        .unwrap_or_default();
+    let start = numbers.split_once('-').and_then(|(start, end)| {
+        let (start, end) = (start.parse::<u64>().ok()?, end.parse::<u64>().ok()?);
+        (start <= end).then_some(start)
+    });
+    let malformed = || {
+        Refusal::new(
+            StatusCode::RANGE_NOT_SATISFIABLE,
+            "BLOB_UPLOAD_INVALID",
+            format!("Content-Range {text:?} is not <start>-<end>"),
+        )
+    };
+    start.map(Some).ok_or_else(malformed)
+}
+
+fn created(name: &Repository, digest: Digest) -> Answer {
+    let mut answer = named(bare(StatusCode::CREATED), digest);
+    answer.headers_mut().insert(
+        header::LOCATION,
+        value(format!("/v2/{name}/blobs/{digest}")),
+    );
+    answer
+}
+
+fn accepted(name: &Repository, id: &UploadId, offset: u64) -> Answer {
+    let mut answer = bare(StatusCode::ACCEPTED);
+    let headers = answer.headers_mut();
+    headers.insert(header::LOCATION, upload_path(name, id));
+    headers.insert(header::RANGE, range(offset));
+    headers.insert("docker-upload-uuid", value(id.to_string()));
+    answer
+}

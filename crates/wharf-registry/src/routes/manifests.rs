@@ -1,0 +1,100 @@
+//! Manifests and indexes.
+
+use bytes::Bytes;
+use http::header;
+use http::{Method, StatusCode};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use wharf_types::Repository;
+
+use crate::body;
+use crate::document::MAX_DOCUMENT;
+use crate::refusal::Refusal;
+use crate::routes::{Answer, Call, bare, is_known, named, value};
+use crate::storage::ManifestName;
+
+/// `GET` and `HEAD`.
+pub(crate) async fn get(
+    call: &Call,
+    name: Repository,
+    wanted: ManifestName,
+) -> Result<Answer, Refusal> {
+    let (digest, media_type, size) = call.registry.storage.manifest_head(&name, &wanted)?;
+    if is_known(call, digest) {
+        return Ok(named(bare(StatusCode::NOT_MODIFIED), digest));
+    }
+    let mut answer = named(bare(StatusCode::OK), digest);
+    answer
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, value(media_type));
+    answer
+        .headers_mut()
+        .insert(header::CONTENT_LENGTH, value(size.to_string()));
+    if call.method == Method::HEAD {
+        return Ok(answer);
+    }
+    let exact = ManifestName::Digest(digest);
+    let manifest = call
+        .blocking(move |storage| storage.manifest(&name, &exact))
+        .await?;
+    Ok(answer.map(|_| body::full(manifest.bytes)))
+}
+
+/// `PUT`.
+pub(crate) async fn put(
+    call: &mut Call,
+    name: Repository,
+    wanted: ManifestName,
+) -> Result<Answer, Refusal> {
+    let bytes = document(call).await?;
+    let media_type = call
+        .header(header::CONTENT_TYPE)
+        .map(|text| text.split(';').next().unwrap_or(text).trim().to_owned());
+    let (into, under) = (name.clone(), wanted.clone());
+    let stored = call
+        .blocking(move |storage| storage.put_manifest(&into, &under, &bytes, media_type.as_deref()))
+        .await?;
+    let mut answer = named(bare(StatusCode::CREATED), stored.digest);
+    let under = match &wanted {
+        ManifestName::Tag(tag) => tag.to_string(),
+        ManifestName::Digest(digest) => digest.to_string(),
+    };
+    let headers = answer.headers_mut();
+    headers.insert(
+        header::LOCATION,
+        value(format!("/v2/{name}/manifests/{under}")),
+    );
+    if let Some(subject) = stored.subject {
+        headers.insert("oci-subject", value(subject.to_string()));
+    }
+    Ok(answer)
+}
+
+async fn document(call: &mut Call) -> Result<Bytes, Refusal> {
+    let Some(body) = call.body.take() else {
+        return Ok(Bytes::new());
+    };
+    match Limited::new(body, MAX_DOCUMENT).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Refusal::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "SIZE_INVALID",
+            format!("a manifest may have {MAX_DOCUMENT} bytes"),
+        )),
+        Err(error) => Err(Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "MANIFEST_INVALID",
+            error.to_string(),
+        )),
+    }
+}
+
+/// `DELETE`.
+pub(crate) async fn delete(
+    call: &Call,
+    name: Repository,
+    wanted: ManifestName,
+) -> Result<Answer, Refusal> {
+    call.blocking(move |storage| storage.delete_manifest(&name, &wanted))
+        .await?;
+    Ok(bare(StatusCode::ACCEPTED))
+}
