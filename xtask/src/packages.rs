@@ -17,6 +17,7 @@ const DEBIAN: &[(&str, &str)] = &[
     ("runc", "a peer: same answers, and the benchmarks"),
     ("crun", "a peer: same answers, and the benchmarks"),
     ("podman", "calls our runtime as its own"),
+    ("skopeo", "pushes to our registry and pulls from it"),
     ("conmon", "podman's own shim, which calls the runtime"),
     ("containerd", "dockerd's, which calls the runtime"),
     (

@@ -161,14 +161,18 @@ pub enum Access {
     #[default]
     Open,
     /// Who has a name and password may do everything.
-    Basic {
-        /// The names.
-        users: Htpasswd,
-        /// What a client shows its user.
-        realm: String,
-        /// Whether everybody may read.
-        anonymous_read: bool,
-    },
+    Basic(Box<Basic>),
+}
+
+/// Names and passwords, and what they are needed for.
+#[derive(Debug)]
+pub struct Basic {
+    /// The names.
+    pub users: Htpasswd,
+    /// What a client shows its user.
+    pub realm: String,
+    /// Whether everybody may read.
+    pub anonymous_read: bool,
 }
 
 /// What a request does.
@@ -186,20 +190,15 @@ impl Access {
         base: bool,
         credentials: Option<&(String, String)>,
     ) -> Option<String> {
-        let Self::Basic {
-            users,
-            realm,
-            anonymous_read,
-        } = self
-        else {
+        let Self::Basic(basic) = self else {
             return None;
         };
         let allowed = match credentials {
-            Some((name, password)) => users.check(name, password),
+            Some((name, password)) => basic.users.check(name, password),
             // `docker login` asks the base path, and must not be told that a wrong password is right.
-            None => *anonymous_read && action == Action::Read && !base,
+            None => basic.anonymous_read && action == Action::Read && !base,
         };
-        (!allowed).then(|| format!("Basic realm=\"{}\"", realm.replace(['"', '\\'], "")))
+        (!allowed).then(|| format!("Basic realm=\"{}\"", basic.realm.replace(['"', '\\'], "")))
     }
 }
 
@@ -254,11 +253,11 @@ mod tests {
     #[test]
     fn who_may_do_what() {
         let hash = bcrypt::hash("p", 4).expect("a hash");
-        let mut access = Access::Basic {
+        let mut access = Access::Basic(Box::new(Basic {
             users: users(&format!("u:{hash}")).expect("a file"),
             realm: "a \"b\"".to_owned(),
             anonymous_read: false,
-        };
+        }));
         let right = ("u".to_owned(), "p".to_owned());
         let wrong = ("u".to_owned(), "q".to_owned());
         assert_eq!(access.refuse(Action::Write, false, Some(&right)), None);
@@ -267,8 +266,8 @@ mod tests {
             Some("Basic realm=\"a b\"")
         );
         assert!(access.refuse(Action::Read, false, Some(&wrong)).is_some());
-        if let Access::Basic { anonymous_read, .. } = &mut access {
-            *anonymous_read = true;
+        if let Access::Basic(basic) = &mut access {
+            basic.anonymous_read = true;
         }
         assert_eq!(access.refuse(Action::Read, false, None), None);
         assert!(access.refuse(Action::Read, true, None).is_some());

@@ -14,7 +14,7 @@ mod server;
 mod storage;
 mod target;
 
-pub use access::{Access, AccessError, Htpasswd};
+pub use access::{Access, AccessError, Basic, Htpasswd};
 pub use server::{Service, serve};
 pub use storage::{
     Collected, Expected, FileError, InvalidDocument, Manifest, ManifestName, OpenError, Retention,

@@ -15,7 +15,7 @@ use jiff::SignedDuration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::level_filters::LevelFilter;
-use wharf_registry::{Access, Htpasswd, Retention, Service, Storage};
+use wharf_registry::{Access, Basic, Htpasswd, Retention, Service, Storage};
 
 /// Runs an OCI registry.
 #[derive(Parser)]
@@ -131,11 +131,11 @@ async fn serve(settings: Serve) -> anyhow::Result<()> {
     );
     let access = match &settings.htpasswd {
         None => Access::Open,
-        Some(path) => Access::Basic {
+        Some(path) => Access::Basic(Box::new(Basic {
             users: Htpasswd::read(path)?,
             realm: settings.realm,
             anonymous_read: settings.anonymous_read,
-        },
+        })),
     };
     let storage = Storage::open(&settings.root)?;
     let listener = TcpListener::bind(settings.listen).await;

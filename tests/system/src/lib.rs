@@ -18,8 +18,10 @@ pub mod command;
 pub mod engine;
 pub mod image;
 pub mod needs;
+pub mod registry;
 pub mod slot;
 pub mod wait;
 
 pub use command::{Client, Ran};
 pub use engine::Engine;
+pub use registry::Registry;

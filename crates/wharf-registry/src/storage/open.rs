@@ -66,7 +66,7 @@ fn blobs(layout: &Layout, catalog: &mut Catalog) -> Result<(), FileError> {
                 }
                 // Made for a blob that did not come any more.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    files::remove_tree(&layout.blob_directory(digest))?
+                    files::remove_tree(&layout.blob_directory(digest))?;
                 }
                 Err(error) => return Err(failed("look at", &layout.blob(digest))(error)),
             }
@@ -104,9 +104,10 @@ fn repositories(
 
 fn repository(layout: &Layout, name: &Repository, catalog: &mut Catalog) -> Result<(), FileError> {
     for hex in files::names(&layout.layers(name))? {
-        if let Ok(digest) = Digest::from_hex(&hex)
-            && catalog.blob(digest).is_some()
-        {
+        let Ok(digest) = Digest::from_hex(&hex) else {
+            continue;
+        };
+        if is_linked(&layout.layer_link(name, digest))? && catalog.blob(digest).is_some() {
             catalog.add_layer(name, digest);
         }
     }
@@ -114,6 +115,9 @@ fn repository(layout: &Layout, name: &Repository, catalog: &mut Catalog) -> Resu
         let Ok(digest) = Digest::from_hex(&hex) else {
             continue;
         };
+        if !is_linked(&layout.revision_link(name, digest))? {
+            continue;
+        }
         let Some(bytes) = files::read_bounded(&layout.blob(digest), MAX_DOCUMENT)? else {
             tracing::warn!(repository = %name, manifest = %digest, "a manifest is linked but not there");
             continue;
@@ -121,7 +125,7 @@ fn repository(layout: &Layout, name: &Repository, catalog: &mut Catalog) -> Resu
         match Document::read(&bytes, None) {
             Ok(document) => catalog.add_manifest(name, digest, document),
             Err(error) => {
-                tracing::warn!(repository = %name, manifest = %digest, %error, "a manifest cannot be read")
+                tracing::warn!(repository = %name, manifest = %digest, %error, "a manifest cannot be read");
             }
         }
     }
@@ -133,10 +137,19 @@ fn repository(layout: &Layout, name: &Repository, catalog: &mut Catalog) -> Resu
         let digest = link.and_then(|link| String::from_utf8(link).ok()?.trim().parse().ok());
         match digest {
             Some(digest) if catalog.document(name, digest).is_some() => {
-                catalog.set_tag(name, tag, digest)
+                catalog.set_tag(name, tag, digest);
             }
             _ => tracing::warn!(repository = %name, %tag, "a tag names nothing"),
         }
     }
     Ok(())
+}
+
+/// Returns whether a link is there. A directory made for one that was not written any more goes.
+fn is_linked(link: &Path) -> Result<bool, FileError> {
+    if link.exists() {
+        return Ok(true);
+    }
+    link.parent().map_or(Ok(()), files::remove_tree)?;
+    Ok(false)
 }

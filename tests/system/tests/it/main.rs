@@ -22,6 +22,7 @@ mod logs;
 mod mounts;
 mod network;
 mod packages;
+mod registry;
 mod run;
 mod terminal;
 mod update;

@@ -1,0 +1,4 @@
+//! The registry over its socket.
+
+mod client;
+mod protocol;
