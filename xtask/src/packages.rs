@@ -32,10 +32,21 @@ const DEBIAN: &[(&str, &str)] = &[
     ("xz-utils", "archives, and the guest kernel's modules"),
     ("curl", "an HTTP client that is not ours"),
     ("procps", "ps inside a container"),
+    ("python3-venv", "docker-py, which drives our engine"),
+    ("openssl", "certificates that are not ours"),
 ];
 
 /// Programs of cargo's, with the crate each comes from.
 const CARGO: [&str; 2] = ["cargo-nextest", "cargo-deny"];
+
+/// Python packages, with the module each is known by.
+const PYTHON: [(&str, &str); 2] = [
+    ("docker==7.1.0", "docker"),
+    ("websocket-client==1.8.0", "websocket"),
+];
+
+/// Where they are installed; the tests look there first.
+const ENVIRONMENT: &str = "target/tools/python";
 
 /// Installs what is missing; needs root for the Debian packages.
 pub(crate) fn install() -> Result<()> {
@@ -71,7 +82,26 @@ pub(crate) fn install() -> Result<()> {
             )?;
         }
     }
-    Ok(())
+    install_python()
+}
+
+fn install_python() -> Result<()> {
+    let python = format!("{ENVIRONMENT}/bin/python");
+    if PYTHON.iter().all(|(_, module)| has_module(&python, module)) {
+        return Ok(());
+    }
+    run("python3", &["-m", "venv", ENVIRONMENT])?;
+    let mut arguments = vec!["-m", "pip", "install", "--quiet"];
+    arguments.extend(PYTHON.iter().map(|(package, _)| *package));
+    run(&python, &arguments)
+}
+
+fn has_module(python: &str, module: &str) -> bool {
+    let asked = Command::new(python)
+        .args(["-c", &format!("import {module}")])
+        .stderr(Stdio::null())
+        .status();
+    asked.is_ok_and(|status| status.success())
 }
 
 fn has_package(name: &str) -> bool {

@@ -23,6 +23,7 @@ mod routes;
 mod server;
 mod tls;
 mod version;
+mod websocket;
 
 pub use server::{Listener, serve};
 pub use tls::{Tls, TlsError};

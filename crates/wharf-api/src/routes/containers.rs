@@ -17,6 +17,7 @@ use crate::call::{Call, blocking};
 use crate::hijack::{self, Process};
 use crate::router::{Route, route};
 use crate::version::ApiVersion;
+use crate::websocket::{self, Handshake};
 
 pub(super) const ROUTES: &[Route] = &[
     route!(GET "/containers/json" since (1, 24) => list),
@@ -37,6 +38,7 @@ pub(super) const ROUTES: &[Route] = &[
     route!(POST "/containers/{id}/resize" since (1, 24) => resize),
     route!(POST "/containers/{id}/wait" since (1, 24) => wait),
     route!(POST "/containers/{id}/attach" since (1, 24) => attach),
+    route!(GET "/containers/{id}/attach/ws" since (1, 24) => attach_websocket),
     route!(DELETE "/containers/{id}" since (1, 24) => remove),
 ];
 
@@ -214,4 +216,17 @@ async fn attach(call: Call) -> Result<Answer, Failure> {
         call.version,
         Process::Attached(socket),
     ))
+}
+
+/// Before this version a WebSocket was connected to all three streams.
+const WEBSOCKET_STREAMS: ApiVersion = ApiVersion::new(1, 42);
+
+async fn attach_websocket(call: Call) -> Result<Answer, Failure> {
+    let handshake = Handshake::read(call.request.headers())?;
+    let mut query = AttachQuery::read(&call.query);
+    if call.version < WEBSOCKET_STREAMS {
+        (query.stdin, query.stdout, query.stderr) = (true, true, true);
+    }
+    let attachment = call.engine.attach(call.name(), &query).await?;
+    websocket::answer(call.request, &handshake, call.version, attachment)
 }

@@ -13,6 +13,8 @@ mod attacks;
 mod bad_input;
 mod connection;
 mod crash;
+mod daemon;
+mod docker_py;
 mod exec;
 mod health;
 mod images;
@@ -26,6 +28,7 @@ mod registry;
 mod run;
 mod terminal;
 mod update;
+mod websocket;
 
 use wharf_tests_system::{Client, Engine, needs};
 
