@@ -22,7 +22,10 @@ const LAYERS: [(&str, &[&str]); 6] = [
         ],
     ),
     ("kernel", &["wharf-cgroup", "wharf-seccomp"]),
-    ("domain", &["wharf-network", "wharf-runtime", "wharf-store"]),
+    (
+        "domain",
+        &["wharf-log", "wharf-network", "wharf-runtime", "wharf-store"],
+    ),
     ("supervision", &["wharf-shim"]),
     ("service", &["wharf-engine", "wharf-registry"]),
     ("edge", &["wharf-api", "wharf-cli"]),

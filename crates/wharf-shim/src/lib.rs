@@ -22,7 +22,6 @@ mod detach;
 pub mod exit;
 mod hat;
 mod init;
-pub mod log;
 mod poll;
 pub mod protocol;
 mod server;

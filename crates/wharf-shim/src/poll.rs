@@ -28,6 +28,8 @@ pub(crate) enum Token {
     Input(u32),
     /// A client of a process.
     Client(u32, u32),
+    /// The service a process's log is sent to.
+    Log(u32),
 }
 
 impl Token {
@@ -44,6 +46,7 @@ impl Token {
             Self::Output(process, index) => pack(5, process, u32::from(index)),
             Self::Input(process) => pack(6, process, 0),
             Self::Client(process, client) => pack(7, process, client),
+            Self::Log(process) => pack(8, process, 0),
         }
     }
 
@@ -60,6 +63,7 @@ impl Token {
             5 => Self::Output(process, g),
             6 => Self::Input(process),
             7 => Self::Client(process, item),
+            8 => Self::Log(process),
             _ => return None,
         })
     }
@@ -152,6 +156,7 @@ mod tests {
             Token::Output(7, 1),
             Token::Input(3),
             Token::Client(0x12_3456, 0x89ab_cdef),
+            Token::Log(9),
         ] {
             assert_eq!(Token::decode(token.encode()), Some(token));
         }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use wharf_log::{Plan, Position};
 use wharf_oci::runtime::{IdMapping, Process, Spec};
 use wharf_types::{ContainerId, ExecId};
 
@@ -32,6 +33,8 @@ pub enum Request {
     Launch(Box<Launch>),
     /// Connect a socket (the one descriptor) to a process's streams.
     Attach(Target, Client),
+    /// Let a client that is held have its output: the answer to its attaching has the number.
+    Release(Target, u32),
     /// Run a further process. Descriptor: one socket if there is a client.
     Exec(Box<Exec>),
     /// Set the size of a process's terminal.
@@ -108,8 +111,8 @@ pub struct Launch {
     pub directory: PathBuf,
     /// Directory of the shim's socket in the exec root.
     pub socket_directory: PathBuf,
-    /// File the output is kept in.
-    pub log: Option<PathBuf>,
+    /// Where the output is kept.
+    pub log: Plan,
     /// Whether a ready network namespace comes along.
     pub joins_network: bool,
     /// Standard input.
@@ -148,6 +151,11 @@ pub struct Client {
     /// Bytes of input that end the connection without ending the process; with a terminal only.
     #[serde(default)]
     pub detach_keys: Vec<u8>,
+    /// Whether it gets no output until it is released: its engine first writes what is on record to
+    /// its connection. The process's output waits so long, so this must be short. When the engine
+    /// goes, so does the client.
+    #[serde(default)]
+    pub held: bool,
 }
 
 /// A further process.
@@ -193,6 +201,13 @@ pub enum Answer {
     Status(Status),
     /// The answer to [`Request::MakeUserNamespace`].
     Keepers(Keepers),
+    /// The answer to [`Request::Attach`] of a client that is held.
+    Held {
+        /// The client's number.
+        client: u32,
+        /// Where the log ends that the client's output goes on from; none is kept if absent.
+        log: Option<Position>,
+    },
 }
 
 /// A process that runs.
@@ -229,6 +244,9 @@ pub struct Failure {
     pub message: String,
     /// The exit code it stands for: 127 no such program, 126 not executable, 125 anything else.
     pub exit_code: u8,
+    /// Whether it was before the runtime had anything to do with it.
+    #[serde(default)]
+    pub before_runtime: bool,
 }
 
 /// What the shim says unasked.
@@ -244,6 +262,15 @@ pub enum Notice {
     Detached(Target),
     /// The container ran out of memory and processes were killed; it may go on.
     OutOfMemory,
+    /// A file of the log is full, and has been rotated.
+    LogRotated,
+    /// The log could not be written, or sent.
+    LogTrouble {
+        /// Bytes that were lost since this was told the last time.
+        lost: u64,
+        /// The last error.
+        error: String,
+    },
 }
 
 /// How a container ended: the document `exit.json`.

@@ -42,6 +42,8 @@ mod requests;
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 /// How long an engine may take to hear of a further process's end.
 const HEARING_TIME: Duration = Duration::from_secs(1);
+/// How often an engine is told of a log that cannot be written.
+const TROUBLE_TIME: Duration = Duration::from_secs(10);
 /// Engines that may be connected at a time.
 const ENGINES_MAX: usize = 8;
 /// Number of the container's first process in tokens.
@@ -66,6 +68,8 @@ pub(crate) struct Server {
     launch_lock: Option<OwnedFd>,
     /// The launch failed, and its engine knows: there is nothing left to do.
     failed: bool,
+    /// When an engine was last told of a log that cannot be written.
+    trouble_told: Option<Instant>,
     buffer: Vec<u8>,
 }
 
@@ -134,6 +138,7 @@ impl Server {
             next_process: FIRST,
             launch_lock: Some(launch_lock),
             failed: false,
+            trouble_told: None,
             buffer: Vec::new(),
         };
         server.add_engine(engine)?;
@@ -147,6 +152,7 @@ impl Server {
             for (token, flags) in self.poll.wait(deadline)? {
                 self.handle(token, flags)?;
             }
+            self.tell_of_logs();
             self.settle_processes();
             self.register()?;
         }
@@ -186,6 +192,11 @@ impl Server {
                 }
             }
             Token::Client(number, client) => self.client_event(number, client, flags),
+            Token::Log(number) => {
+                if let Some(process) = self.process(number) {
+                    process.streams.send_log();
+                }
+            }
         }
         Ok(())
     }
@@ -385,6 +396,38 @@ impl Server {
             self.notify(&Notice::Released);
         }
         self.flush_engines();
+    }
+
+    /// Tells what happened to the logs. What goes wrong is told at most once in [`TROUBLE_TIME`],
+    /// and kept while no engine is there to hear it.
+    fn tell_of_logs(&mut self) {
+        let mut notices = Vec::new();
+        for process in &mut self.processes {
+            let Some(log) = &mut process.streams.log else {
+                continue;
+            };
+            if log.take_rotated() {
+                notices.push(Notice::LogRotated);
+            }
+            let due = self
+                .trouble_told
+                .is_none_or(|told| told.elapsed() > TROUBLE_TIME);
+            if self.engines.is_empty() || !due {
+                continue;
+            }
+            if let Some(trouble) = log.take_trouble() {
+                self.trouble_told = Some(Instant::now());
+                notices.push(Notice::LogTrouble {
+                    lost: trouble.lost,
+                    error: trouble
+                        .error
+                        .map_or_else(String::new, |error| error.to_string()),
+                });
+            }
+        }
+        for notice in &notices {
+            self.notify(notice);
+        }
     }
 
     fn notify(&mut self, notice: &Notice) {

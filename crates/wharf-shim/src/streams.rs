@@ -2,27 +2,33 @@
 //!
 //! The outputs are read as fast as the slowest client takes them: when a client's socket is full,
 //! nothing is read until it has taken what it was given, and the process waits on its pipe, as it
-//! would in a shell's pipeline. A client that has gone (its socket is hung up or broken) is
-//! dropped at once and holds up nothing. Per client at most one read of output is kept.
+//! would in a shell's pipeline (and with Docker, after a megabyte). A client that has gone (its socket
+//! is hung up or broken) is dropped at once and holds up nothing. Per client at most one read of
+//! output is kept. The log is waited for in the same way, where it is sent and may be waited for.
+//!
+//! A client may be held back while its engine writes what the log has to the client's connection: the
+//! outputs are not read meanwhile, and the client goes on where the log ended, to the byte.
 //!
 //! Once the process has ended ([`Streams::drain`]) clients hold up nothing any more: what is left
 //! in the pipes is read to the end, for the log, and kept for the clients. When a grandchild holds
 //! a pipe open, the caller bounds the wait.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
-use rustix::net::SendFlags;
+use rustix::net::{SendAncillaryBuffer, SendFlags};
 use rustix::termios::Winsize;
+use wharf_log::{LogWriter, Stream};
 
 use crate::detach::DetachKeys;
-use crate::log::{LogWriter, Stream};
 use crate::poll::{EventFlags, Interest, Poll, Token};
 use crate::protocol;
 
-/// Bytes read at a time.
-const CHUNK: usize = 32 * 1024;
+/// Bytes read at a time, while there are no more than that.
+const CHUNK: usize = 16 * 1024;
+/// Bytes read at a time in a burst: all a pipe holds.
+const BURST: usize = 64 * 1024;
 /// Output kept for a client after the process has ended; more than pipes hold.
 const PENDING_MAX: usize = 2 << 20;
 
@@ -40,6 +46,10 @@ pub(crate) struct Streams {
     clients: Vec<Client>,
     next_client: u32,
     pub(crate) log: Option<LogWriter>,
+    /// What is waited for at the service the log is sent to, and which connection to it that is.
+    log_interest: (u64, Interest),
+    /// Bytes read at a time.
+    reading: usize,
     draining: bool,
     /// Descriptors to take out of the poll before they are closed: epoll knows open files, not
     /// descriptors, and somebody else may hold the same file (a terminal's other direction, the
@@ -72,6 +82,8 @@ struct Client {
     stderr: bool,
     keys: DetachKeys,
     pending: Vec<u8>,
+    /// The engine that lets it wait.
+    held: Option<u32>,
     interest: Interest,
 }
 
@@ -111,6 +123,8 @@ impl Streams {
             clients: Vec::new(),
             next_client: 0,
             log,
+            log_interest: Default::default(),
+            reading: CHUNK,
             draining: false,
             retired: Vec::new(),
         };
@@ -142,19 +156,21 @@ impl Streams {
         Ok(())
     }
 
-    /// Connects a client. It gets what comes from now on.
+    /// Connects a client for an engine. It gets what comes from now on; if it is to be held, from
+    /// where the log ends. Returns its number.
     pub(crate) fn add_client(
         &mut self,
         socket: OwnedFd,
         wants: protocol::Client,
-    ) -> io::Result<()> {
+        engine: Option<u32>,
+    ) -> io::Result<u32> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         let keys = if self.terminal {
             wants.detach_keys
         } else {
             Vec::new()
         };
-        self.clients.push(Client {
+        let mut client = Client {
             number: self.next_client,
             socket,
             stdin: wants.stdin,
@@ -162,10 +178,33 @@ impl Streams {
             stderr: wants.stderr,
             keys: DetachKeys::new(keys),
             pending: Vec::new(),
+            held: engine.filter(|_| wants.held),
             interest: Interest::default(),
-        });
+        };
+        if let (Some(log), true) = (&self.log, wants.held) {
+            for stream in [Stream::Stdout, Stream::Stderr] {
+                let begun = log.begun(stream);
+                if client.wants(stream) && !begun.is_empty() {
+                    client.push(stream, begun, !self.terminal);
+                }
+            }
+        }
+        self.clients.push(client);
         self.next_client += 1;
-        Ok(())
+        Ok(self.next_client - 1)
+    }
+
+    /// Lets a client have its output.
+    pub(crate) fn release_client(&mut self, number: u32) {
+        if let Some(client) = self.clients.iter_mut().find(|c| c.number == number) {
+            client.held = None;
+        }
+    }
+
+    /// Drops the clients an engine lets wait that has gone.
+    pub(crate) fn drop_held(&mut self, engine: u32) {
+        let orphans = self.clients.extract_if(.., |c| c.held == Some(engine));
+        self.retired.extend(orphans.map(Client::retire));
     }
 
     /// Tells the poll what is waited for, after anything has changed.
@@ -196,16 +235,43 @@ impl Streams {
         for client in &mut self.clients {
             let mut wanted = EventFlags::empty();
             wanted.set(EventFlags::IN, client.stdin && !input_waits);
-            wanted.set(EventFlags::OUT, !client.pending.is_empty());
+            let sends = !client.pending.is_empty() && client.held.is_none();
+            wanted.set(EventFlags::OUT, sends);
             let token = Token::Client(process, client.number);
             poll.set(&client.socket, token, &mut client.interest, Some(wanted))?;
         }
-        Ok(())
+        self.register_log(poll)
+    }
+
+    fn register_log(&mut self, poll: &Poll) -> io::Result<()> {
+        let Some(log) = &self.log else {
+            return Ok(());
+        };
+        let Some((connection, socket)) = log.socket() else {
+            return Ok(());
+        };
+        if self.log_interest.0 != connection {
+            // The one before was closed, and so is out of the poll.
+            self.log_interest = (connection, Interest::default());
+        }
+        let wanted = (!log.is_flushed()).then_some(EventFlags::OUT);
+        let token = Token::Log(self.process);
+        poll.set(socket, token, &mut self.log_interest.1, wanted)
+    }
+
+    /// Sends what the log's service has not taken yet.
+    pub(crate) fn send_log(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
     }
 
     fn stalled(&self) -> bool {
-        let bound = if self.draining { PENDING_MAX } else { 0 };
-        self.clients.iter().any(|c| c.pending.len() > bound)
+        if self.draining {
+            return self.clients.iter().any(|c| c.pending.len() > PENDING_MAX);
+        }
+        let holds_up = |client: &Client| client.held.is_some() || !client.pending.is_empty();
+        self.log.as_ref().is_some_and(LogWriter::holds_up) || self.clients.iter().any(holds_up)
     }
 
     /// Reads one piece of an output that is readable.
@@ -213,15 +279,33 @@ impl Streams {
         let Some(at) = self.outputs.iter().position(|o| o.index == index) else {
             return;
         };
-        buffer.resize(CHUNK, 0);
-        match rustix::io::read(&self.outputs[at].fd, buffer.as_mut_slice()) {
+        buffer.clear();
+        buffer.reserve_exact(self.reading);
+        let read = rustix::io::read(&self.outputs[at].fd, rustix::buffer::spare_capacity(buffer));
+        match read {
             Err(Errno::AGAIN | Errno::INTR) => {}
             // A terminal's master gives EIO when its last user has gone.
             Ok(0) | Err(_) => {
                 let output = self.outputs.remove(at);
                 self.retired.push((output.fd, output.interest));
             }
-            Ok(count) => self.distribute(index, &buffer[..count]),
+            Ok(count) => {
+                self.distribute(index, buffer);
+                self.adapt(count, buffer);
+            }
+        }
+    }
+
+    /// Reads more at a time while there is more, and gives the room back afterwards.
+    fn adapt(&mut self, count: usize, buffer: &mut Vec<u8>) {
+        if count >= self.reading {
+            self.reading = BURST;
+        } else if self.reading > CHUNK && count < CHUNK {
+            self.reading = CHUNK;
+            *buffer = Vec::new();
+            if let Some(log) = &mut self.log {
+                log.shrink();
+            }
         }
     }
 
@@ -235,11 +319,7 @@ impl Streams {
         }
         let framed = !self.terminal;
         let gone = self.clients.extract_if(.., |client| {
-            let wanted = match stream {
-                Stream::Stdout => client.stdout,
-                Stream::Stderr => client.stderr,
-            };
-            wanted && !client.push(stream, bytes, framed)
+            client.wants(stream) && !client.push(stream, bytes, framed)
         });
         self.retired.extend(gone.map(Client::retire));
     }
@@ -353,9 +433,9 @@ impl Streams {
         }
     }
 
-    /// Whether all outputs are at their end.
+    /// Whether all outputs are at their end, and the log has them.
     pub(crate) fn is_drained(&self) -> bool {
-        self.outputs.is_empty()
+        self.outputs.is_empty() && self.log.as_ref().is_none_or(LogWriter::is_flushed)
     }
 
     /// Reads what is in the pipes at this moment and gives them up; ends the log.
@@ -383,9 +463,9 @@ impl Streams {
 
     /// Closes the connections of clients that have everything; returns whether any is left.
     pub(crate) fn close_clients(&mut self) -> bool {
-        let served = self
-            .clients
-            .extract_if(.., |client| client.pending.is_empty());
+        let served = self.clients.extract_if(.., |client| {
+            client.pending.is_empty() && client.held.is_none()
+        });
         self.retired.extend(served.map(Client::retire));
         for client in &mut self.clients {
             client.stdin = false;
@@ -432,18 +512,46 @@ impl Client {
         (self.socket, self.interest)
     }
 
+    fn wants(&self, stream: Stream) -> bool {
+        match stream {
+            Stream::Stdout => self.stdout,
+            Stream::Stderr => self.stderr,
+        }
+    }
+
     /// Gives output to the client; false when it has gone.
     fn push(&mut self, stream: Stream, bytes: &[u8], framed: bool) -> bool {
-        if framed {
-            let length = u32::try_from(bytes.len()).expect("one read is below 4 GiB");
-            self.pending.extend_from_slice(&stream.header(length));
+        let length = u32::try_from(bytes.len()).expect("one read is below 4 GiB");
+        let header = stream.header(length);
+        let header = if framed { header.as_slice() } else { &[] };
+        let mut sent = 0;
+        if self.pending.is_empty() && self.held.is_none() {
+            sent = match self.send(header, bytes) {
+                Ok(sent) => sent,
+                Err(Errno::AGAIN | Errno::INTR) => 0,
+                Err(_) => return false,
+            };
         }
-        self.pending.extend_from_slice(bytes);
+        self.pending
+            .extend_from_slice(header.get(sent..).unwrap_or_default());
+        let sent = sent.saturating_sub(header.len());
+        self.pending
+            .extend_from_slice(bytes.get(sent..).unwrap_or_default());
         self.flush()
+    }
+
+    /// Sends without copying what the socket takes at once.
+    fn send(&self, header: &[u8], bytes: &[u8]) -> Result<usize, Errno> {
+        let parts = [IoSlice::new(header), IoSlice::new(bytes)];
+        let mut ancillary = SendAncillaryBuffer::default();
+        rustix::net::sendmsg(&self.socket, &parts, &mut ancillary, SendFlags::NOSIGNAL)
     }
 
     /// Sends what is pending; false when the client has gone.
     fn flush(&mut self) -> bool {
+        if self.held.is_some() {
+            return true;
+        }
         let mut sent = 0;
         let alive = loop {
             if sent == self.pending.len() {

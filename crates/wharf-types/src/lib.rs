@@ -8,6 +8,7 @@ mod id;
 mod name;
 mod reference;
 mod repository;
+pub mod size;
 
 pub use digest::{Digest, DigestError, Hasher};
 pub use id::{ContainerId, ExecId, IdError, UploadId};

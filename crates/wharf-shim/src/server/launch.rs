@@ -7,6 +7,7 @@ use std::os::unix::net::UnixListener;
 
 use jiff::Timestamp;
 use rustix::process::Signal;
+use wharf_log::LogWriter;
 use wharf_oci::runtime::{IdMapping, NamespaceKind, Spec};
 use wharf_runtime::{
     CreateError, ExecError, ProcessError, RootSource, Running, Stdio, UserNamespace,
@@ -16,7 +17,6 @@ use wharf_sys::signal::SignalFd;
 
 use super::{Container, Process, Server};
 use crate::exit;
-use crate::log::LogWriter;
 use crate::poll::{EventFlags, Interest, Token};
 use crate::protocol::{
     self, Answer, Client, Exec, Failure, Keepers, Launch, Started, Stdin, Target,
@@ -78,8 +78,10 @@ impl Server {
             .map(with_socket)
             .collect::<Result<_, Failure>>()?;
 
-        let log = launch.log.as_deref().map(LogWriter::open).transpose();
-        let log = log.map_err(|error| step("cannot open the log", &error))?;
+        let log = LogWriter::open(launch.log).map_err(|error| Failure {
+            before_runtime: true,
+            ..step("failed to initialize logging driver", &error)
+        })?;
         let children = adopt_orphans(&launch.spec)
             .map_err(|error| step("cannot adopt the container's orphans", &error))?;
         let terminal = launch.spec.process.as_ref().is_some_and(|p| p.terminal);
@@ -100,7 +102,7 @@ impl Server {
         let wiring = Wiring {
             ends,
             once: launch.stdin == Stdin::Once,
-            log,
+            log: Some(log),
             clients,
         };
         let (cgroup, running) = (running.cgroup, running.running);
@@ -143,7 +145,7 @@ impl Server {
         let streams =
             Streams::new(number, ends, wiring.once, wiring.log).and_then(|mut streams| {
                 for (socket, client) in wiring.clients {
-                    streams.add_client(socket, client)?;
+                    streams.add_client(socket, client, None)?;
                 }
                 Ok(streams)
             });
@@ -343,6 +345,7 @@ fn process_failure(process: Option<&ProcessError>, error: &dyn std::error::Error
     Failure {
         message: chain(error),
         exit_code: process.map_or(125, ProcessError::exit_code),
+        before_runtime: false,
     }
 }
 
@@ -350,6 +353,7 @@ pub(super) fn failure(message: &str) -> Failure {
     Failure {
         message: message.to_owned(),
         exit_code: 125,
+        before_runtime: false,
     }
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use rustix::process::Signal;
+use wharf_log::LogWriter;
 use wharf_types::ExecId;
 
 use super::launch::{failure, step};
@@ -65,13 +66,17 @@ impl Server {
         }
         if !alive {
             self.engines.remove(at);
+            for process in &mut self.processes {
+                process.streams.drop_held(number);
+            }
         }
         Ok(())
     }
 
     fn answer(&mut self, at: usize, call: Call, descriptors: Vec<OwnedFd>) -> io::Result<()> {
         let launches = matches!(call.request, Request::Launch(_));
-        let result = self.carry_out(call.request, descriptors);
+        let engine = self.engines[at].number;
+        let result = self.carry_out(engine, call.request, descriptors);
         let answer = Message::Answer {
             id: call.id,
             result,
@@ -86,6 +91,7 @@ impl Server {
 
     fn carry_out(
         &mut self,
+        engine: u32,
         request: Request,
         descriptors: Vec<OwnedFd>,
     ) -> Result<Answer, Failure> {
@@ -93,7 +99,14 @@ impl Server {
             Request::MakeUserNamespace(wanted) => self.make_user_namespace(wanted),
             Request::Launch(launch) => self.launch(*launch, descriptors),
             Request::Exec(exec) => self.exec(*exec, descriptors),
-            Request::Attach(target, client) => self.attach(target, client, descriptors),
+            Request::Attach(target, client) => self.attach(engine, target, client, descriptors),
+            Request::Release(target, client) => {
+                let mut processes = self.processes.iter_mut();
+                if let Some(process) = processes.find(|p| p.target == target) {
+                    process.streams.release_client(client);
+                }
+                Ok(Answer::Done)
+            }
             Request::Resize {
                 target,
                 height,
@@ -117,6 +130,7 @@ impl Server {
 
     fn attach(
         &mut self,
+        engine: u32,
         target: Target,
         client: Client,
         descriptors: Vec<OwnedFd>,
@@ -126,11 +140,20 @@ impl Server {
         let socket = descriptors
             .next()
             .ok_or_else(|| failure("a descriptor is missing"))?;
-        process
-            .streams
-            .add_client(socket, client)
+        let streams = &mut process.streams;
+        let held = client.held;
+        let number = streams
+            .add_client(socket, client, Some(engine))
             .map_err(|error| step("cannot connect the client", &error))?;
-        Ok(Answer::Done)
+        if !held {
+            return Ok(Answer::Done);
+        }
+        let log = streams.log.as_ref().map(LogWriter::position).transpose();
+        let log = log.map_err(|error| step("cannot look at the log", &error))?;
+        Ok(Answer::Held {
+            client: number,
+            log: log.flatten(),
+        })
     }
 
     fn resize(&mut self, target: Target, height: u16, width: u16) -> Result<Answer, Failure> {
