@@ -5,11 +5,11 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use rustix::net::SendFlags;
-use tokio::io::AsyncWriteExt as _;
+use wharf_shim::Shim;
 use wharf_shim::protocol::{Client, Request, Target};
 use wharf_wire as wire;
 
-use crate::container::{Container, refuse};
+use crate::container::{Container, Live, refuse};
 use crate::error::Error;
 use crate::inner::Inner;
 use crate::start::WAITING_MAX;
@@ -43,39 +43,32 @@ impl Inner {
             stdout: query.stdout && query.stream,
             stderr: query.stderr && query.stream,
             detach_keys: detach_keys(&query.detach_keys)?,
+            held: false,
         };
-        let log = query.logs.then(|| {
-            self.logs(
-                container,
-                &wire::LogsQuery {
-                    stdout: query.stdout,
-                    stderr: query.stderr,
-                    ..Default::default()
-                },
-            )
-        });
-        let log = log.transpose()?;
-        let write_head = |socket: &OwnedFd| {
-            let head = head(tty);
-            write_all(socket, &head)
-        };
-        match log {
-            None => {
-                self.connect(container, client, socket, query.stream, write_head)
-                    .await?;
+        if query.logs {
+            let wanted = wire::LogsQuery {
+                stdout: query.stdout,
+                stderr: query.stderr,
+                ..Default::default()
+            };
+            let log = self.follow_log(container, &wanted)?;
+            if query.stream {
+                self.settled(container).await;
+                way(container, &container.live())?;
             }
-            Some(log) => {
-                // What is on record first. The shim begins where the log ended, as near as can be
-                // told: a line that is written in between may be missing or there twice.
-                write_head(&socket)?;
-                let mut ours = to_tokio(socket)?;
-                copy_log(log, &mut ours).await?;
-                if query.stream {
-                    let socket = ours.into_std().map_err(socket_error)?;
-                    self.connect(container, client, socket.into(), true, |_| Ok(()))
-                        .await?;
+            write_all(&socket, &head(tty))?;
+            let client = query.stream.then_some(client);
+            let (inner, replayed) = (Arc::clone(self), Arc::clone(container));
+            // The client may read it only when it has its answer.
+            tokio::spawn(async move {
+                if let Err(error) = inner.replay(&replayed, log, client, socket).await {
+                    tracing::debug!(container.id = %replayed.id(), %error, "a client got no more");
                 }
-            }
+            });
+        } else {
+            let write_head = |socket: &OwnedFd| write_all(socket, &head(tty));
+            self.connect(container, client, socket, query.stream, write_head)
+                .await?;
         }
         self.tell(container, "attach");
         Ok(tty)
@@ -94,43 +87,17 @@ impl Inner {
         self.settled(container).await;
         let shim = {
             let mut live = container.live();
-            match &container.status().state {
-                State::Running(_) => {}
-                State::Paused(_) => {
-                    let id = container.id();
-                    return Err(Error::conflict(format!(
-                        "container {id} is paused, unpause the container before attach"
-                    )));
-                }
-                State::Created(_)
-                | State::Exited(_)
-                | State::Starting(_)
-                | State::Restarting(_) => {
-                    if live.waiting.len() >= WAITING_MAX {
-                        return Err(Error::conflict("too many clients wait for the container"));
-                    }
-                    write_head(&socket)?;
-                    if stream {
-                        live.waiting.push((socket, client));
-                    }
+            let shim = way(container, &live)?;
+            write_head(&socket)?;
+            match shim {
+                _ if !stream => return Ok(()),
+                Some(shim) => shim,
+                None => {
+                    live.waiting.push((socket, client));
                     return Ok(());
                 }
-                state => {
-                    let denied = match state {
-                        State::Dead(_) => Denied::Dead,
-                        _ => Denied::Removing,
-                    };
-                    return Err(refuse(container, denied));
-                }
             }
-            let shim = live.shim.clone();
-            let shim = shim.ok_or_else(|| refuse(container, Denied::NotRunning))?;
-            write_head(&socket)?;
-            shim
         };
-        if !stream {
-            return Ok(());
-        }
         let request = Request::Attach(Target::Container, client);
         match shim.request(request, vec![socket]).await {
             // It has just ended: the client sees the end of its stream, which is what there is.
@@ -142,7 +109,33 @@ impl Inner {
     }
 }
 
-fn socket_error(error: std::io::Error) -> Error {
+/// Whom a client is to be given to: the shim, or, without one, whoever starts the container next.
+pub(crate) fn way(container: &Container, live: &Live) -> Result<Option<Shim>, Error> {
+    match &container.status().state {
+        State::Running(_) => match &live.shim {
+            Some(shim) => Ok(Some(shim.clone())),
+            None => Err(refuse(container, Denied::NotRunning)),
+        },
+        State::Paused(_) => {
+            let id = container.id();
+            Err(Error::conflict(format!(
+                "container {id} is paused, unpause the container before attach"
+            )))
+        }
+        State::Created(_) | State::Exited(_) | State::Starting(_) | State::Restarting(_)
+            if live.waiting.len() >= WAITING_MAX =>
+        {
+            Err(Error::conflict("too many clients wait for the container"))
+        }
+        State::Created(_) | State::Exited(_) | State::Starting(_) | State::Restarting(_) => {
+            Ok(None)
+        }
+        State::Dead(_) => Err(refuse(container, Denied::Dead)),
+        _ => Err(refuse(container, Denied::Removing)),
+    }
+}
+
+pub(crate) fn socket_error(error: std::io::Error) -> Error {
     Error::internal("cannot connect the client", error)
 }
 
@@ -154,27 +147,6 @@ pub(crate) fn attachment(socket: UnixStream, tty: bool) -> Result<Attachment, Er
     socket.set_nonblocking(true).map_err(socket_error)?;
     let socket = tokio::net::UnixStream::from_std(socket).map_err(socket_error)?;
     Ok(Attachment { tty, socket })
-}
-
-fn to_tokio(socket: OwnedFd) -> Result<tokio::net::UnixStream, Error> {
-    let socket = UnixStream::from(socket);
-    socket.set_nonblocking(true).map_err(socket_error)?;
-    tokio::net::UnixStream::from_std(socket).map_err(socket_error)
-}
-
-async fn copy_log(
-    mut log: crate::LogStream,
-    socket: &mut tokio::net::UnixStream,
-) -> Result<(), Error> {
-    use futures_util::StreamExt as _;
-    while let Some(chunk) = log.next().await {
-        let chunk = chunk.map_err(|error| Error::internal("cannot read the log", error))?;
-        if socket.write_all(&chunk).await.is_err() {
-            // The client has gone.
-            return Ok(());
-        }
-    }
-    Ok(())
 }
 
 /// Writes a few bytes to a fresh socket, which has room for them.

@@ -92,8 +92,10 @@ impl Defaults {
                 given.clone_from(default);
             }
         }
-        if host.log_config.driver == self.log.driver {
-            for (name, value) in &self.log.config {
+        let same = host.log_config.driver == self.log.driver;
+        for (name, value) in &self.log.config {
+            // Those of the cache are for whatever driver has one.
+            if same || name.starts_with("cache-") {
                 let options = &mut host.log_config.config;
                 options.entry(name.clone()).or_insert_with(|| value.clone());
             }

@@ -203,6 +203,7 @@ impl Inner {
             stderr: exec.body.attach_stderr,
             // Checked when it was created.
             detach_keys: detach_keys(&exec.body.detach_keys).unwrap_or_default(),
+            held: false,
         });
         let request = protocol::Exec {
             id,

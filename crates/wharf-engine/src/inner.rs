@@ -16,7 +16,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use wharf_cgroup::{Cgroup, Hierarchies};
 use wharf_network::{BridgeNetwork, IsolatedPool};
 use wharf_shim::Spawner;
@@ -59,6 +59,8 @@ pub(crate) struct Inner {
     pub(crate) filters: Filters,
     pub(crate) controllers: Controllers,
     pub(crate) user_namespaces: UserNamespaces,
+    /// Whose turn it is to have its log compressed.
+    pub(crate) compressing: Arc<Semaphore>,
     /// Wakes the task that deletes what has been removed.
     pub(crate) trash: Arc<Notify>,
     pub(crate) closing: watch::Sender<bool>,

@@ -38,8 +38,9 @@ impl Inner {
             .map(|(id, _)| id.to_string())
             .collect::<Vec<_>>();
         let log = match definition.host.log_config.driver.as_str() {
-            "none" => String::new(),
-            _ => self.places.log(definition.id).display().to_string(),
+            "json-file" => self.places.log(definition.id).display().to_string(),
+            // As Docker: what the others keep is nobody's business.
+            _ => String::new(),
         };
         Ok(wire::ContainerInspect {
             id: definition.id.to_string(),

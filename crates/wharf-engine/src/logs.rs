@@ -1,17 +1,16 @@
 //! A container's log as its readers want it.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
-use jiff::Timestamp;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
-use wharf_shim::log::{Entry, LogReader, Stream};
+use wharf_log::{LogReader, Position};
 use wharf_wire as wire;
 
 use crate::container::Container;
@@ -20,10 +19,19 @@ use crate::inner::Inner;
 use crate::state::State;
 use crate::streams::LogStream;
 
+mod plan;
+mod replay;
+mod selection;
+
+pub(crate) use plan::check;
+use selection::Selection;
+
 /// Bytes handed on at a time, about.
-const CHUNK: usize = 32 * 1024;
-/// A look at the file in any case; for file systems that tell no changes.
+const CHUNK: usize = 64 * 1024;
+/// A look at the files in any case; for file systems that tell no changes.
 const LOOK_TIME: Duration = Duration::from_secs(2);
+/// The same where the kernel has no watch left to give.
+const UNWATCHED_TIME: Duration = Duration::from_millis(100);
 
 impl Inner {
     /// See [`crate::Engine::logs`].
@@ -32,132 +40,141 @@ impl Inner {
         container: &Arc<Container>,
         query: &wire::LogsQuery,
     ) -> Result<LogStream, Error> {
-        if !query.stdout && !query.stderr {
-            return Err(Error::invalid(
-                "Bad parameters: you must choose at least one stream",
-            ));
-        }
-        if container.definition.host.log_config.driver == "none" {
-            return Err(Error::not_implemented(
-                "configured logging driver does not support reading",
-            ));
-        }
-        let tty = container.tty();
-        let follower = Follower {
-            container: Arc::clone(container),
-            path: self.places.log(container.id()),
-            selection: Selection::new(query, tty),
-            tail: query.tail,
-            follow: query.follow,
-            reader: None,
-            changes: None,
-            ended: false,
-        };
+        let follower = self.follow_log(container, query)?;
         let chunks = stream::try_unfold(follower, |mut follower| async move {
             let chunk = follower.next().await?;
             Ok(chunk.map(|chunk| (chunk, follower)))
         });
         Ok(LogStream {
-            tty,
+            tty: container.tty(),
             chunks: chunks.boxed(),
         })
     }
-}
 
-/// Which entries, and how they are written.
-#[derive(Debug, Clone)]
-struct Selection {
-    stdout: bool,
-    stderr: bool,
-    since: Option<Timestamp>,
-    until: Option<Timestamp>,
-    timestamps: bool,
-    framed: bool,
-    details: Option<String>,
-}
-
-impl Selection {
-    fn new(query: &wire::LogsQuery, tty: bool) -> Self {
-        let time = |time: Option<wire::UnixTime>| {
-            let time = time?;
-            let nanoseconds = i32::try_from(time.nanoseconds).unwrap_or_default();
-            Timestamp::new(time.seconds, nanoseconds).ok()
-        };
-        Self {
-            stdout: query.stdout,
-            stderr: query.stderr,
-            since: time(query.since).filter(|since| *since != Timestamp::UNIX_EPOCH),
-            until: time(query.until).filter(|until| *until != Timestamp::UNIX_EPOCH),
-            timestamps: query.timestamps,
-            framed: !tty,
-            // There are no log options, and so no details; the column is there all the same.
-            details: query.details.then(String::new),
+    /// A reader of a container's log.
+    pub(crate) fn follow_log(
+        &self,
+        container: &Arc<Container>,
+        query: &wire::LogsQuery,
+    ) -> Result<Follower, Error> {
+        if !query.stdout && !query.stderr {
+            return Err(Error::invalid(
+                "Bad parameters: you must choose at least one stream",
+            ));
         }
+        let readable = self.places.readable_log(&container.definition)?;
+        let readable = readable.ok_or_else(|| {
+            Error::not_implemented("configured logging driver does not support reading")
+        })?;
+        let selection = Selection::new(query, container.tty());
+        let mut reader = LogReader::new(readable.path.clone(), readable.format);
+        if let Some(since) = selection.since {
+            reader.skip_before(since);
+        }
+        Ok(Follower {
+            container: Arc::clone(container),
+            path: readable.path,
+            follow: query.follow,
+            source: Some(Source {
+                reader,
+                selection,
+                tail: query.tail,
+                ended: false,
+            }),
+            changes: None,
+        })
     }
 
-    /// Appends an entry to `out` if it is wanted; false when all that follow are too late.
-    fn write(&self, entry: &Entry, out: &mut Vec<u8>) -> bool {
-        if self.until.is_some_and(|until| entry.time > until) {
-            return false;
-        }
-        let wanted = match entry.stream {
-            Stream::Stdout => self.stdout,
-            Stream::Stderr => self.stderr,
+    /// Compresses what has been rotated of a container's log, if its options say so; one log at a time,
+    /// in the background.
+    pub(crate) fn compress_log(self: &Arc<Self>, container: &Arc<Container>) {
+        let readable = match self.places.readable_log(&container.definition) {
+            Ok(Some(readable)) if readable.rotation.compress => readable,
+            _ => return,
         };
-        if !wanted || self.since.is_some_and(|since| entry.time < since) {
-            return true;
-        }
-        let mut line = String::new();
-        if self.timestamps {
-            // Always nine digits, so that the column is even.
-            line.push_str(&entry.time.strftime("%Y-%m-%dT%H:%M:%S.%9fZ ").to_string());
-        }
-        if let Some(details) = &self.details {
-            line.push_str(details);
-            line.push(' ');
-        }
-        line.push_str(&entry.text);
-        if self.framed {
-            let stream = match entry.stream {
-                Stream::Stdout => wire::stdcopy::Stream::Stdout,
-                Stream::Stderr => wire::stdcopy::Stream::Stderr,
+        let turn = Arc::clone(&self.compressing);
+        let id = container.id();
+        tokio::spawn(async move {
+            let Ok(_turn) = turn.acquire_owned().await else {
+                return;
             };
-            wire::stdcopy::encode(stream, line.as_bytes(), out);
-        } else {
-            out.extend_from_slice(line.as_bytes());
-        }
-        true
+            let work = move || wharf_log::compress(&readable.path);
+            match tokio::task::spawn_blocking(work).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    let reason = &error.source;
+                    tracing::warn!(container.id = %id, %error, %reason, "a log stays uncompressed");
+                }
+                Err(error) => tracing::error!(container.id = %id, %error, "compressing failed"),
+            }
+        });
     }
 }
 
 /// Reads a log and waits for more.
-struct Follower {
+pub(crate) struct Follower {
     container: Arc<Container>,
     path: PathBuf,
+    follow: bool,
+    /// Lent to a thread that may block while it reads.
+    source: Option<Source>,
+    changes: Option<Changes>,
+}
+
+/// What tells that the files have changed.
+enum Changes {
+    Watch(pipe::Receiver),
+    /// None: they are looked at again and again.
+    Clock,
+}
+
+struct Source {
+    reader: LogReader,
     selection: Selection,
     tail: wire::Tail,
-    follow: bool,
-    reader: Option<LogReader>,
-    changes: Option<pipe::Receiver>,
+    /// All that follows is too late.
     ended: bool,
 }
 
 impl Follower {
-    async fn next(&mut self) -> io::Result<Option<Bytes>> {
+    /// Returns what is next, or `None` at the end; with `follow` there is none as long as more may
+    /// come.
+    pub(crate) async fn next(&mut self) -> io::Result<Option<Bytes>> {
         loop {
-            if self.ended {
-                return Ok(None);
-            }
-            // Looked at before the file: what is written between the two is read the next time.
+            // Looked at before the files: what is written between the two is read the next time.
             let last = !self.follow || !self.may_grow();
-            let chunk = self.read()?;
+            let Some(mut source) = self.source.take() else {
+                return Ok(None);
+            };
+            let read = move || {
+                let chunk = source.read();
+                (source, chunk)
+            };
+            let (source, chunk) = tokio::task::spawn_blocking(read)
+                .await
+                .map_err(io::Error::other)?;
+            let ended = source.ended;
+            self.source = Some(source);
+            let chunk = chunk?;
             if !chunk.is_empty() {
                 return Ok(Some(Bytes::from(chunk)));
             }
-            if last {
+            if last || ended {
                 return Ok(None);
             }
             self.wait().await?;
+        }
+    }
+
+    /// Returns what there is at this moment; a little, because it blocks.
+    fn read_now(&mut self) -> io::Result<Vec<u8>> {
+        self.source.as_mut().map_or(Ok(Vec::new()), Source::read)
+    }
+
+    /// Ends at a place in the log.
+    pub(crate) fn end_at(&mut self, position: Position) {
+        if let Some(source) = &mut self.source {
+            source.reader.end_at(position);
         }
     }
 
@@ -169,50 +186,14 @@ impl Follower {
         )
     }
 
-    fn read(&mut self) -> io::Result<Vec<u8>> {
-        let mut out = Vec::new();
-        if self.reader.is_none() {
-            self.open()?;
-        }
-        let Some(reader) = &mut self.reader else {
-            return Ok(out);
-        };
-        while out.len() < CHUNK {
-            let Some(entry) = reader.next_entry().map_err(io::Error::other)? else {
-                break;
-            };
-            if !self.selection.write(&entry, &mut out) {
-                self.ended = true;
-                break;
-            }
-        }
-        Ok(out)
-    }
-
-    /// Opens the log; it is not there before the first start.
-    fn open(&mut self) -> io::Result<()> {
-        let mut reader = match LogReader::open(&self.path) {
-            Ok(reader) => reader,
-            Err(wharf_shim::log::ReadError::File(error))
-                if error.kind() == io::ErrorKind::NotFound =>
-            {
+    /// Waits until the files have changed or the container has.
+    async fn wait(&mut self) -> io::Result<()> {
+        if self.changes.is_none() {
+            self.changes = watch(&self.path)?;
+            if self.changes.is_some() {
+                // Watched from now on; what was written before this is found by reading once more.
                 return Ok(());
             }
-            Err(error) => return Err(io::Error::other(error)),
-        };
-        if let wire::Tail::Lines(count) = self.tail {
-            reader.seek_tail(count).map_err(io::Error::other)?;
-        }
-        self.reader = Some(reader);
-        Ok(())
-    }
-
-    /// Waits until the file has changed or the container has.
-    async fn wait(&mut self) -> io::Result<()> {
-        if self.changes.is_none() && self.reader.is_some() {
-            // Watched from now on; what was written before this is found by reading once more.
-            self.changes = Some(watch(&self.path)?);
-            return Ok(());
         }
         let mut status = self.container.watch();
         status.borrow_and_update();
@@ -220,14 +201,18 @@ impl Follower {
         if !self.may_grow() {
             return Ok(());
         }
+        let look = match self.changes {
+            Some(Changes::Watch(_)) => LOOK_TIME,
+            _ => UNWATCHED_TIME,
+        };
         let mut events = [0; 4096];
         tokio::select! {
             _ = status.changed() => {}
-            () = tokio::time::sleep(LOOK_TIME) => {}
+            () = tokio::time::sleep(look) => {}
             read = async {
                 match &mut self.changes {
-                    Some(changes) => changes.read(&mut events).await,
-                    None => std::future::pending().await,
+                    Some(Changes::Watch(watch)) => watch.read(&mut events).await,
+                    _ => std::future::pending().await,
                 }
             } => drop(read?),
         }
@@ -235,9 +220,37 @@ impl Follower {
     }
 }
 
-/// A descriptor that becomes readable when the file is written to. It reads like a pipe.
-fn watch(path: &std::path::Path) -> io::Result<pipe::Receiver> {
-    let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-    inotify::add_watch(&fd, path, WatchFlags::MODIFY)?;
-    pipe::Receiver::from_owned_fd_unchecked(fd)
+impl Source {
+    fn read(&mut self) -> io::Result<Vec<u8>> {
+        if let wire::Tail::Lines(count) = self.tail {
+            self.tail = wire::Tail::All;
+            self.reader.seek_tail(count).map_err(io::Error::other)?;
+        }
+        let mut out = Vec::with_capacity(CHUNK + CHUNK / 2);
+        while out.len() < CHUNK && !self.ended {
+            let Some(entry) = self.reader.next_entry().map_err(io::Error::other)? else {
+                break;
+            };
+            self.ended = !self.selection.write(&entry, &mut out);
+        }
+        Ok(out)
+    }
+}
+
+/// Watches the directory of a log, because the files there come and go; `None` while there is none.
+fn watch(path: &Path) -> io::Result<Option<Changes>> {
+    let Some(directory) = path.parent() else {
+        return Ok(None);
+    };
+    // Their number is bounded for each user.
+    let Ok(fd) = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK) else {
+        return Ok(Some(Changes::Clock));
+    };
+    let flags = WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_FROM;
+    match inotify::add_watch(&fd, directory, flags) {
+        Ok(_) => {}
+        Err(rustix::io::Errno::NOENT) => return Ok(None),
+        Err(_) => return Ok(Some(Changes::Clock)),
+    }
+    pipe::Receiver::from_owned_fd_unchecked(fd).map(|watch| Some(Changes::Watch(watch)))
 }

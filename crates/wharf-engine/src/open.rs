@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use rustix::fs::FlockOperation;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use wharf_cgroup::Hierarchies;
 use wharf_network::{
     Aftermath, BridgeConfig, BridgeNetwork, Existing, IsolatedPool, PublishedPort,
@@ -138,6 +138,7 @@ impl Inner {
             filters: Filters::default(),
             controllers: Controllers::of(&hierarchies),
             user_namespaces,
+            compressing: Arc::new(Semaphore::new(1)),
             trash: Arc::new(Notify::new()),
             closing: watch::Sender::new(false),
             locks: Mutex::new(locks),

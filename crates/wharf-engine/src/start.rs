@@ -60,6 +60,7 @@ struct Prepared {
     seccomp: Option<Vec<u8>>,
     root: OwnedFd,
     network: Option<OwnedFd>,
+    log: wharf_log::Plan,
 }
 
 /// A place in the network: what the launch joins, and what goes on record.
@@ -188,7 +189,6 @@ impl Inner {
         let (sockets, clients): (Vec<OwnedFd>, Vec<Client>) = waiting.into_iter().unzip();
         let definition = &container.definition;
         let config = &definition.config;
-        let keeps_log = definition.host.log_config.driver != "none";
         let launch = Launch {
             id: definition.id,
             run: container.status().run,
@@ -196,7 +196,7 @@ impl Inner {
             seccomp: prepared.seccomp,
             directory: self.places.container(definition.id),
             socket_directory: self.places.shim(definition.id),
-            log: keeps_log.then(|| self.places.log(definition.id)),
+            log: prepared.log,
             joins_network: prepared.network.is_some(),
             stdin: match (config.open_stdin, config.stdin_once) {
                 (false, _) => Stdin::Null,
@@ -257,19 +257,21 @@ impl Inner {
             .prepare_files(container, &joined, own)
             .and_then(|(spec, root)| {
                 let security = Security::read(&definition.host, &self.defaults())?;
-                Ok((spec, root, self.filters.compiled(&security)?))
+                let seccomp = self.filters.compiled(&security)?;
+                Ok((spec, root, seccomp, self.log_plan(container)?))
             });
         steps.done("files, root and specification");
         // Waited for in any case: what is given back must not be on record afterwards.
         let recorded = commit.wait();
         steps.done("recorded");
-        let (spec, root, seccomp) = result?;
+        let (spec, root, seccomp, log) = result?;
         recorded.map_err(|error| Error::internal("cannot start the container", error))?;
         Ok(Prepared {
             spec,
             seccomp: seccomp.map(|bytes| bytes.to_vec()),
             root,
             network: joined.netns,
+            log,
         })
     }
 
@@ -566,11 +568,15 @@ struct LaunchError {
 impl LaunchError {
     /// What the runtime says, in the words Docker puts around it: clients look for them.
     fn refused(failure: &Failure) -> Self {
-        let message = format!(
-            "failed to create task for container: failed to create shim task: OCI runtime create failed: \
-             unable to start container process: {}: unknown",
-            failure.message
-        );
+        let text = &failure.message;
+        let message = if failure.before_runtime {
+            format!("failed to create task for container: {text}")
+        } else {
+            format!(
+                "failed to create task for container: failed to create shim task: OCI runtime create failed: \
+                 unable to start container process: {text}: unknown"
+            )
+        };
         let kind = match failure.exit_code {
             126 | 127 => ErrorKind::Invalid,
             _ => ErrorKind::Internal,

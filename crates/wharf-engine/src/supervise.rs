@@ -30,6 +30,8 @@ impl Inner {
         let inner = Arc::clone(self);
         let container = Arc::clone(container);
         let run = container.status().run;
+        // What was rotated while no engine was there.
+        self.compress_log(&container);
         tokio::spawn(async move {
             let mut ended = false;
             let mut closing = inner.closing.subscribe();
@@ -56,6 +58,11 @@ impl Inner {
                     Notice::Detached(Target::Container) => inner.tell(&container, "detach"),
                     Notice::Detached(Target::Exec(id)) => {
                         inner.tell_with(&container, "exec_detach", &[("execID", id.to_string())]);
+                    }
+                    Notice::LogRotated => inner.compress_log(&container),
+                    Notice::LogTrouble { lost, error } => {
+                        let id = container.id();
+                        tracing::error!(container.id = %id, lost, error, "the log cannot be written");
                     }
                     Notice::OutOfMemory => inner.tell(&container, "oom"),
                 }

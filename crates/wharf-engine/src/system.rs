@@ -56,7 +56,7 @@ impl Inner {
             info.security_options.push("name=userns".to_owned());
         }
         info.plugins.network = ["bridge", "host", "none"].map(str::to_owned).to_vec();
-        info.plugins.log = ["json-file", "none"].map(str::to_owned).to_vec();
+        info.plugins.log = wharf_log::DRIVERS.map(str::to_owned).to_vec();
         info.plugins.volume = vec!["local".to_owned()];
         info
     }

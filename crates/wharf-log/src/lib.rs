@@ -39,7 +39,7 @@ mod writer;
 pub use compress::{CompressError, compress};
 pub use entry::{Entry, Stream, Time};
 pub use journald::Journald;
-pub use options::{Driver, Mode, OptionError, Options, Rotation, check};
+pub use options::{DRIVERS, Driver, Mode, OptionError, Options, Rotation, check};
 pub use plan::{Files, Format, Plan, Remote};
 pub use reader::{LogReader, Position, ReadError};
 pub use syslog::{Address as SyslogAddress, Format as SyslogFormat, Syslog};

@@ -15,6 +15,8 @@ use crate::syslog::{self, Address, Format};
 /// Options of a log driver, as they were given.
 type Given = BTreeMap<String, String>;
 
+/// The drivers there are, as `info` lists them: without `none`, which is the absence of one.
+pub const DRIVERS: [&str; 4] = ["journald", "json-file", "local", "syslog"];
 /// Drivers Docker has and this does not.
 const ABSENT: [&str; 7] = [
     "awslogs",
@@ -74,10 +76,8 @@ pub struct Options {
     pub cache: Option<Rotation>,
     /// Template of the name entries bear; empty where nothing was asked for.
     pub tag: String,
-    /// Labels of the container to keep with each entry.
-    pub labels: Vec<String>,
-    /// Variables of the container's environment to keep with each entry.
-    pub env: Vec<String>,
+    labels: Vec<String>,
+    env: Vec<String>,
 }
 
 /// Where a container's output is kept.
@@ -214,12 +214,19 @@ pub enum OptionError {
     Format,
 }
 
-/// Checks a driver and its options.
+/// Checks a driver and its options, and that a socket they name is there.
 ///
 /// # Errors
 /// [`OptionError`].
 pub fn check(driver: &str, options: &Given) -> Result<(), OptionError> {
-    Options::read(driver, options).map(drop)
+    let read = Options::read(driver, options)?;
+    if let Driver::Syslog { address, .. } = read.driver
+        && let Address::Unix(path) | Address::UnixGram(path) = address
+        && let Err(source) = std::fs::metadata(&path)
+    {
+        return Err(OptionError::Socket { path, source });
+    }
+    Ok(())
 }
 
 impl Options {
@@ -267,6 +274,18 @@ impl Options {
             env: list("env"),
             ..Self::new(read)
         })
+    }
+
+    /// Whether a label of the container is kept with each entry.
+    #[must_use]
+    pub fn keeps_label(&self, name: &str) -> bool {
+        self.labels.iter().any(|label| label == name)
+    }
+
+    /// Whether a variable of the container's environment is kept with each entry.
+    #[must_use]
+    pub fn keeps_variable(&self, name: &str) -> bool {
+        self.env.iter().any(|variable| variable == name)
     }
 
     fn new(driver: Driver) -> Self {
@@ -460,16 +479,9 @@ fn address(text: &str) -> Result<Address, OptionError> {
     }
     let bad = || OptionError::Address(text.to_owned());
     let (scheme, rest) = text.split_once("://").ok_or_else(bad)?;
-    let path = || {
-        let path = PathBuf::from(rest);
-        match std::fs::metadata(&path) {
-            Ok(_) => Ok(path),
-            Err(source) => Err(OptionError::Socket { path, source }),
-        }
-    };
     match scheme {
-        "unix" => path().map(Address::Unix),
-        "unixgram" => path().map(Address::UnixGram),
+        "unix" => Ok(Address::Unix(PathBuf::from(rest))),
+        "unixgram" => Ok(Address::UnixGram(PathBuf::from(rest))),
         "udp" => socket_address(text, rest).map(Address::Udp),
         "tcp" => socket_address(text, rest).map(Address::Tcp),
         "tcp+tls" => Err(OptionError::AbsentOption(format!("syslog-address={text}"))),
@@ -661,6 +673,8 @@ mod tests {
         );
         assert!(address("tcp://loghost:1").is_err_and(|text| text.contains("IP address")));
         assert!(address("tcp+tls://1.2.3.4:1").is_err_and(|text| text.contains("not served")));
-        assert!(address("unix:///nonono").is_err_and(|text| text.starts_with("stat /nonono: ")));
+        let missing = [("syslog-address".to_owned(), "unix:///nonono".to_owned())];
+        let missing = check("syslog", &missing.into()).expect_err("no socket there");
+        assert!(missing.to_string().starts_with("stat /nonono: "));
     }
 }

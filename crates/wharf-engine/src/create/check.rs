@@ -27,7 +27,7 @@ pub(super) fn check_host(
     modes::check(host, config)?;
     refuse_unsupported(host)?;
     check_restart_policy(host)?;
-    check_log(host)?;
+    crate::logs::check(&mut host.log_config)?;
     let mut warnings = limits::check(host, controllers)?;
     let words = |words: &Option<wire::Words>| words.as_deref().unwrap_or_default().to_vec();
     capabilities::resolve(&words(&host.cap_add), &words(&host.cap_drop))?;
@@ -230,26 +230,6 @@ pub(crate) fn check_restart_policy(host: &mut wire::HostConfig) -> Result<(), Er
         ));
     }
     Ok(())
-}
-
-fn check_log(host: &mut wire::HostConfig) -> Result<(), Error> {
-    let log = &mut host.log_config;
-    match log.driver.as_str() {
-        "" => "json-file".clone_into(&mut log.driver),
-        "json-file" | "none" => {}
-        other => {
-            return Err(Error::invalid(format!(
-                "logger: no log driver named '{other}' is registered"
-            )));
-        }
-    }
-    match log.config.keys().next() {
-        Some(option) => Err(unsupported(&format!(
-            "log opt '{option}' for {} log driver",
-            log.driver
-        ))),
-        None => Ok(()),
-    }
 }
 
 #[cfg(test)]
