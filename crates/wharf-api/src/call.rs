@@ -44,6 +44,17 @@ impl Call {
         document(self.request.headers(), &bytes)
     }
 
+    /// Reads the body as a document, which may be missing or `null`.
+    pub(crate) async fn optional_document<T: DeserializeOwned>(
+        &mut self,
+    ) -> Result<Option<T>, Failure> {
+        let bytes = self.bytes().await?;
+        if matches!(bytes.trim_ascii(), b"" | b"null") {
+            return Ok(None);
+        }
+        document(self.request.headers(), &bytes).map(Some)
+    }
+
     /// Takes the body as a blocking reader.
     pub(crate) fn into_reader(self) -> BodyReader {
         BodyReader::new(self.request.into_body())

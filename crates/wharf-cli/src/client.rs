@@ -141,9 +141,20 @@ impl Client {
         self.send(method, path, Content::Nothing, None).await
     }
 
-    /// Posts a file's content. It cannot be sent twice, so that an engine that may be older is asked first.
+    /// Posts a file's content.
     pub(crate) async fn post_file(
         &self,
+        path: &str,
+        kind: &'static str,
+        file: FileBody,
+    ) -> Result<Reply<'_>, ClientError> {
+        self.send_file(Method::POST, path, kind, file).await
+    }
+
+    /// Sends a file's content. It cannot be sent twice, so that an engine that may be older is asked first.
+    pub(crate) async fn send_file(
+        &self,
+        method: Method,
         path: &str,
         kind: &'static str,
         file: FileBody,
@@ -151,7 +162,7 @@ impl Client {
         self.settle().await?;
         let path = self.versioned(path);
         let request = self
-            .request(Method::POST, &path)
+            .request(method, &path)
             .header(CONTENT_TYPE, kind)
             .body(file.boxed_unsync());
         self.exchange(request.map_err(ClientError::Request)?)

@@ -2,7 +2,9 @@
 
 mod attach;
 mod attended;
+mod commit;
 mod contexts;
+mod cp;
 mod create;
 mod dial_stdio;
 mod diff;

@@ -252,6 +252,7 @@ impl ContainerFiles {
                 keep_kinds: query.no_overwrite_dir_non_dir,
                 owners,
                 limits,
+                ..ExtractOptions::default()
             };
             root.extract(&inside, reader, &options)
                 .map_err(|error| refused(&error))

@@ -71,6 +71,8 @@ pub(crate) struct Status {
     /// How often it has ended, for those who wait for the next time.
     #[serde(skip)]
     pub(crate) exits: u64,
+    /// The run that a commit under way freezes.
+    pub(crate) committing: Option<u64>,
     /// Its place in the network while it runs.
     pub(crate) endpoint: Option<Endpoint>,
     /// Its health; absent without a health check, and before the first start.

@@ -48,6 +48,7 @@ impl Inner {
             restarts: 0,
             short_runs: 0,
             exits: 0,
+            committing: None,
             endpoint: None,
             health: None,
             unapplied: None,

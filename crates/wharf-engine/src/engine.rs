@@ -368,6 +368,19 @@ impl Engine {
         self.inner.files(self.find(name)?, name, wanted).await
     }
 
+    /// Makes an image of a container.
+    ///
+    /// # Errors
+    /// There is none of this name, the name or a change is refused, or there is no space.
+    pub async fn commit(
+        &self,
+        query: wire::CommitQuery,
+        config: Option<wire::ContainerConfig>,
+    ) -> Result<wire::CommitResult, Error> {
+        let container = self.find(&query.container)?;
+        self.inner.commit(container, query, config).await
+    }
+
     /// Returns what a container changed of its image. Blocks.
     ///
     /// # Errors

@@ -25,6 +25,7 @@ mod remove;
 mod show;
 
 pub use archive::ImportRequest;
+pub(crate) use changes::apply_all as apply_changes;
 
 /// The images of an engine.
 #[derive(Debug)]
@@ -120,6 +121,46 @@ impl Images {
         }
     }
 
+    /// Reads the name that is asked for a new image; none when there is no repository.
+    pub(crate) fn new_name(&self, repo: &str, tag: &str) -> Result<Option<Reference>, Error> {
+        if repo.is_empty() {
+            return Ok(None);
+        }
+        let name: Reference = repo
+            .parse()
+            .map_err(|error| Error::invalid(format!("{error}")))?;
+        if name.digest().is_some() {
+            return Err(Error::invalid(
+                "refusing to create a tag with a digest reference",
+            ));
+        }
+        let name = match tag {
+            "" => Ok(name.with_default_tag()),
+            tag => name.with_tag(tag),
+        };
+        name.map(Some)
+            .map_err(|error| Error::invalid(error.to_string()))
+    }
+
+    /// Returns an image by its id, if it is still there.
+    pub(crate) fn known_image(&self, id: &Digest) -> Result<Arc<Image>, Error> {
+        if !self.names().images.contains_key(id) {
+            return Err(Error::not_found(format!("No such image: {id}")));
+        }
+        self.image(id)
+    }
+
+    /// Puts a new image of the store on record, with its name if it has one.
+    pub(crate) fn take_in_named(
+        &self,
+        records: &Records,
+        id: Digest,
+        name: Option<&Reference>,
+    ) -> Result<(), Error> {
+        let given = name.map(std::slice::from_ref).unwrap_or_default();
+        self.give(records, id, given).map(drop)
+    }
+
     /// Gives an image a name more; the image that had it keeps its others, or stays without one.
     pub(crate) fn tag(
         &self,
@@ -129,18 +170,9 @@ impl Images {
         tag: &str,
     ) -> Result<(Digest, Reference), Error> {
         let id = self.find(name)?.id;
-        let reference: Reference = repo.parse().map_err(|e| Error::invalid(format!("{e}")))?;
-        if reference.digest().is_some() {
-            return Err(Error::invalid(
-                "refusing to create a tag with a digest reference",
-            ));
-        }
-        let reference = match tag {
-            "" => reference.with_default_tag(),
-            tag => reference
-                .with_tag(tag)
-                .map_err(|e| Error::invalid(format!("{e}")))?,
-        };
+        let reference = self
+            .new_name(repo, tag)?
+            .ok_or_else(|| Error::invalid("invalid reference format"))?;
         self.give(records, id, std::slice::from_ref(&reference))?;
         Ok((id, reference))
     }

@@ -27,11 +27,13 @@
 mod archive;
 mod attach;
 mod capabilities;
+mod commit;
 mod config;
 mod container;
 mod controllers;
 mod create;
 mod defaults;
+mod diff;
 mod engine;
 mod error;
 mod events;

@@ -210,6 +210,7 @@ impl Inner {
             self.settle(container, event, |_| {});
         }
         self.supervise(container, notices);
+        self.finish_commit(container);
         self.finish_update(container);
         self.begin_probing(container);
     }

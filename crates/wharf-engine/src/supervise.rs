@@ -309,6 +309,7 @@ mod tests {
             restarts,
             short_runs: 0,
             exits: 0,
+            committing: None,
             endpoint: None,
             health: None,
             unapplied: None,

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use wharf_store::{ChangeKind, Roots};
+use wharf_store::Roots;
 use wharf_types::Digest;
 use wharf_wire as wire;
 
@@ -141,24 +141,6 @@ impl Inner {
             signed(usage.bytes),
             signed(usage.bytes.saturating_add(image)),
         ))
-    }
-
-    /// See [`crate::Engine::changes`].
-    pub(crate) fn changes(&self, container: &Container) -> Result<Vec<wire::ChangeItem>, Error> {
-        let changes = self
-            .store
-            .diff(&container.snapshot())
-            .map_err(|error| Error::internal("cannot compare the container", error))?;
-        let changes = without_mount_points(changes, &container.definition);
-        let item = |change: wharf_store::Change| wire::ChangeItem {
-            kind: match change.kind {
-                ChangeKind::Modified => wire::ChangeKind::Modified,
-                ChangeKind::Added => wire::ChangeKind::Added,
-                ChangeKind::Deleted => wire::ChangeKind::Deleted,
-            },
-            path: change.path.display().to_string(),
-        };
-        Ok(changes.into_iter().map(item).collect())
     }
 
     /// See [`crate::Engine::top`].
@@ -350,37 +332,6 @@ impl Inner {
         }
         Ok(())
     }
-}
-
-/// Takes out what setting the container up has made: places for mounts, and directories changed by
-/// nothing else. Docker keeps them in a layer below the container's.
-fn without_mount_points(
-    mut changes: Vec<wharf_store::Change>,
-    definition: &crate::container::Definition,
-) -> Vec<wharf_store::Change> {
-    let system = [
-        "/dev",
-        "/proc",
-        "/sys",
-        "/etc/hosts",
-        "/etc/hostname",
-        "/etc/resolv.conf",
-        "/sbin/docker-init",
-    ];
-    let targets = definition.mounts.iter().map(Mount::target);
-    let places: Vec<&Path> = system.iter().map(Path::new).chain(targets).collect();
-    changes.retain(|change| !places.contains(&change.path.as_path()));
-    let above = |path: &Path| places.iter().any(|place| place.starts_with(path));
-    let paths: Vec<std::path::PathBuf> = changes.iter().map(|change| change.path.clone()).collect();
-    let has_more = |path: &Path| {
-        paths
-            .iter()
-            .any(|other| other != path && other.starts_with(path))
-    };
-    changes.retain(|change| {
-        change.kind == ChangeKind::Deleted || !above(&change.path) || has_more(&change.path)
-    });
-    changes
 }
 
 fn add(report: &mut wire::VerifyReport, owner: &str, bytes: u64) {

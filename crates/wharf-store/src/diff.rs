@@ -77,33 +77,38 @@ impl Store {
         Ok(usage)
     }
 
-    /// Writes the whole tree of a snapshot as a tar.
-    ///
-    /// # Errors
-    /// [`DiffError`].
-    pub fn export(&self, id: &SnapshotId, writer: impl Write) -> Result<(), DiffError> {
-        let view = self.view(id)?;
-        let mut archive = Archive::new(writer, Holes::Kept);
-        tree::walk::<DiffError>(view.as_fd(), &mut |item| {
-            archive.item(item)?;
-            Ok(true)
-        })?;
-        archive.finish()
-    }
-
     /// Writes what a snapshot changes of its image as a layer's tar, deletions as `.wh.` entries.
     ///
     /// # Errors
     /// [`DiffError`].
     pub fn write_layer(&self, id: &SnapshotId, writer: impl Write) -> Result<(), DiffError> {
+        self.write_layer_of(id, None, writer)
+    }
+
+    /// As [`Self::write_layer`], with the changes of some paths only.
+    pub(crate) fn write_layer_of(
+        &self,
+        id: &SnapshotId,
+        paths: Option<&BTreeSet<PathBuf>>,
+        writer: impl Write,
+    ) -> Result<(), DiffError> {
+        let wanted = |path: &Path| {
+            let absolute = || Path::new("/").join(path);
+            paths.is_none_or(|paths| paths.contains(&absolute()))
+        };
         let parts = self.parts(id)?;
         let mut archive = Archive::new(writer, Holes::Written);
         let fs = files::open_directory(&parts.fs)?;
         if !parts.is_whole() {
             tree::walk::<DiffError>(fs.as_fd(), &mut |item| {
                 if item.is_whiteout() {
-                    archive.whiteout(item.path)?;
+                    if wanted(item.path) {
+                        archive.whiteout(item.path)?;
+                    }
                     return Ok(false);
+                }
+                if !wanted(item.path) {
+                    return Ok(true);
                 }
                 archive.item(item)?;
                 if item.kind() == FileType::Directory {
@@ -116,7 +121,8 @@ impl Store {
             })?;
             return archive.finish();
         }
-        let changes = changes::of_copy(&parts)?;
+        let mut changes = changes::of_copy(&parts)?;
+        changes.retain(|change| paths.is_none_or(|paths| paths.contains(&change.path)));
         let present = present(&changes);
         tree::walk::<DiffError>(fs.as_fd(), &mut |item| {
             if present.contains(&Path::new("/").join(item.path)) {

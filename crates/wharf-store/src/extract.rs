@@ -35,12 +35,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
 use crate::PathError;
 use crate::owners::Owners;
+use crate::rooted::Renamed;
 use crate::tar::{Entry, Kind, Reader, TarError, Time, reading};
 
+use attributes::Given;
 pub(crate) use attributes::kept;
 use place::{Place, Root};
 
@@ -184,6 +186,7 @@ pub(crate) struct InPlace<'a> {
     /// Whether a directory may only replace a directory, and a file only a file.
     pub(crate) keep_kinds: bool,
     pub(crate) owners: Owners,
+    pub(crate) renamed: Option<&'a Renamed>,
 }
 
 /// Unpacks a layer's archive into the empty directory `root` and reads the stream to its end.
@@ -226,7 +229,13 @@ fn run(
         skipped: false,
     };
     let mut reader = Reader::new(input);
-    while let Some(entry) = reader.next().map_err(limits)? {
+    while let Some(mut entry) = reader.next().map_err(limits)? {
+        if let Some(renamed) = in_place.and_then(|in_place| in_place.renamed) {
+            entry.path = renamed.apply(&entry.path);
+            if entry.kind == Kind::HardLink {
+                entry.link = renamed.apply(&entry.link);
+            }
+        }
         extractor.entry(&entry, &mut reader)?;
     }
     reader.drain().map_err(limits)?;
@@ -297,16 +306,22 @@ impl Extractor<'_> {
             }
         }
         if entry.kind != Kind::Regular {
-            attributes::set_by_name(&place, entry, self.owner(entry))?;
+            attributes::set_by_name(&place, entry, self.given(entry))?;
         }
         Ok(())
     }
 
-    fn owner(&self, entry: &Entry) -> (Option<Uid>, Option<Gid>) {
+    fn given(&self, entry: &Entry) -> Given {
         let owners = self
             .in_place
             .map_or(Owners::AsGiven, |in_place| in_place.owners);
-        owners.inward(entry.uid, entry.gid)
+        let (uid, gid) = owners.inward(entry.uid, entry.gid);
+        Given {
+            uid,
+            gid,
+            // A volume's file system may have no attributes, and a caller no right to set them.
+            lenient: self.in_place.is_some(),
+        }
     }
 
     fn count(&mut self, entry: &Entry) -> Result<(), ExtractError> {
@@ -335,7 +350,7 @@ impl Extractor<'_> {
         }
         let root = self.root.open_directory(b"")?;
         let path = self.root.path_of(b"");
-        attributes::set(root.as_fd(), entry, self.owner(entry), &path)?;
+        attributes::set(root.as_fd(), entry, self.given(entry), &path)?;
         self.done.root = true;
         self.remember_time(Vec::new(), entry.mtime)
     }
@@ -384,7 +399,7 @@ impl Extractor<'_> {
         if entry.sparse.is_some() || self.skipped {
             file.set_len(entry.size).map_err(fail)?;
         }
-        attributes::set(file.as_fd(), entry, self.owner(entry), &place.path())?;
+        attributes::set(file.as_fd(), entry, self.given(entry), &place.path())?;
         rustix::fs::futimens(&*file, &attributes::timestamps(entry.mtime))
             .map_err(|errno| place.error("set time of", errno.into()))?;
         Ok(())
@@ -445,7 +460,7 @@ impl Extractor<'_> {
         } else {
             made.map_err(|errno| place.error("create directory", errno.into()))?;
         }
-        attributes::set_by_name(place, entry, self.owner(entry))?;
+        attributes::set_by_name(place, entry, self.given(entry))?;
         self.remember_time(path, entry.mtime)
     }
 

@@ -15,7 +15,7 @@
 //!
 //! Fail points, in order: `store.load.read`, `store.load.staged`, `store.load.synced`,
 //! `store.load.blob-renamed`, `store.load.layer-renamed`, `store.load.record-written`,
-//! `store.load.record-renamed`; `store.snapshot.made`, `store.snapshot.renamed`,
+//! `store.load.record-renamed`; `store.commit.read`; `store.snapshot.made`, `store.snapshot.renamed`,
 //! `store.snapshot.discarded`; `store.image.record-discarded`, `store.release.layer-discarded`,
 //! `store.release.blob-discarded`; `store.collect.discarded`.
 
@@ -23,6 +23,7 @@
 
 mod blob;
 mod collect;
+mod commit;
 mod compress;
 #[cfg(test)]
 mod crash;
@@ -51,6 +52,7 @@ mod testsuite;
 mod tree;
 
 pub use collect::{Report, Roots};
+pub use commit::{Commit, CommitError};
 pub use error::{
     DiffError, DocumentRefusal, ImageError, LoadError, OpenError, PathError, RootedError,
     SaveError, SnapshotError, VerifyError,
@@ -58,7 +60,7 @@ pub use error::{
 pub use extract::{Exceeded, ExtractError, NameRefusal};
 pub use image::{HostFile, HostSource, Image, ImageLayer, LoadEvent, LoadedImage, SaveImage};
 pub use owners::Owners;
-pub use rooted::{ExtractOptions, InsidePath, PathStat, RootedDir};
+pub use rooted::{ExtractOptions, InsidePath, PathStat, Renamed, RootedDir};
 pub use snapshot::{Change, ChangeKind, InvalidSnapshotId, MountOptions, SnapshotId, Usage};
 pub use store::{Driver, DriverChoice, Limits, Store};
 pub use tar::TarError;

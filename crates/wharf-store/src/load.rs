@@ -19,7 +19,7 @@ use wharf_types::{Digest, failpoint};
 
 use crate::blob::{BlobWriter, Resting, WrittenBlob};
 use crate::files::{self, failed};
-use crate::image::{HostFile, HostSource, LoadEvent, LoadedImage};
+use crate::image::{HostFile, HostSource, Image, LoadEvent, LoadedImage};
 use crate::ingest::{self, Destination, Expected, Ingested, Tree};
 use crate::layer::chain_id;
 use crate::remove;
@@ -220,11 +220,44 @@ impl<'a> Session<'a> {
     pub(crate) fn commit_single(
         &mut self,
         layer: Ingested,
+        config: ImageConfig,
+    ) -> Result<LoadedImage, LoadError> {
+        self.commit_layers(Vec::new(), Some(layer), config)
+    }
+
+    /// Makes an image of another's layers and one more, if there is one.
+    pub(crate) fn commit_upon(
+        &mut self,
+        base: &Image,
+        layer: Option<Ingested>,
+        config: ImageConfig,
+    ) -> Result<LoadedImage, LoadError> {
+        let below = base.layers.iter().map(|layer| PlannedLayer {
+            diff_id: layer.diff_id,
+            blob: layer.blob,
+            size: layer.blob_size,
+            media_type: layer.media_type.clone(),
+        });
+        self.commit_layers(below.collect(), layer, config)
+    }
+
+    fn commit_layers(
+        &mut self,
+        mut layers: Vec<PlannedLayer>,
+        layer: Option<Ingested>,
         mut config: ImageConfig,
     ) -> Result<LoadedImage, LoadError> {
-        let Some(tree) = &layer.tree else {
-            return Err(TarError::Checksum(0).into());
-        };
+        if let Some(layer) = &layer {
+            let Some(tree) = &layer.tree else {
+                return Err(TarError::Checksum(0).into());
+            };
+            layers.push(PlannedLayer {
+                diff_id: tree.diff_id,
+                blob: layer.blob.digest,
+                size: layer.blob.size,
+                media_type: plan::layer_media_type(layer.compression).to_owned(),
+            });
+        }
         let host = plan::host_platform();
         if config.os.is_empty() {
             config.os = host.os;
@@ -232,19 +265,20 @@ impl<'a> Session<'a> {
         if config.architecture.is_empty() {
             config.architecture = host.architecture;
         }
+        let diff_ids = layers.iter().map(|layer| layer.diff_id.to_string());
         config.rootfs = RootFs {
             kind: "layers".to_owned(),
-            diff_ids: vec![tree.diff_id.to_string()],
+            diff_ids: diff_ids.collect(),
         };
+        if layers.len() > LAYERS_MAX {
+            return Err(LoadError::Document {
+                name: "the configuration".to_owned(),
+                reason: crate::DocumentRefusal::TooManyLayers,
+            });
+        }
         let config_bytes = encode("the configuration", &config)?;
-        let planned = PlannedLayer {
-            diff_id: tree.diff_id,
-            blob: layer.blob.digest,
-            size: layer.blob.size,
-            media_type: plan::layer_media_type(layer.compression).to_owned(),
-        };
-        let plan = Plan::generate(config_bytes, vec![planned], Vec::new())?;
-        let mut members = Members::of_layer(layer);
+        let plan = Plan::generate(config_bytes, layers, Vec::new())?;
+        let mut members = layer.map(Members::of_layer).unwrap_or_default();
         self.commit(plan, &mut members)
     }
 

@@ -179,7 +179,10 @@ fn exported(world: &World, image: &wharf_types::Digest, name: &str) -> Tree {
     let id = name.parse().expect("id");
     world.store.create_snapshot(&id, image).expect("create");
     let mut bytes = Vec::new();
-    world.store.export(&id, &mut bytes).expect("export");
+    let view = world.store.view(&id).expect("view");
+    crate::RootedDir::open(view)
+        .export(&mut bytes)
+        .expect("export");
     read(&bytes)
 }
 

@@ -16,6 +16,8 @@ pub enum Owners {
         /// The group.
         gid: u32,
     },
+    /// Whoever unpacks it. What only root may give to a file is left out then.
+    Caller,
 }
 
 impl Owners {
@@ -24,6 +26,7 @@ impl Owners {
         let (uid, gid) = match self {
             Self::AsGiven => (uid, gid),
             Self::One { uid, gid } => (uid, gid),
+            Self::Caller => return (None, None),
         };
         (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
     }
@@ -31,7 +34,7 @@ impl Owners {
     /// Returns the ids that an archive says a file of the tree has.
     pub(crate) fn outward(self, uid: u32, gid: u32) -> (u32, u32) {
         match self {
-            Self::AsGiven => (uid, gid),
+            Self::AsGiven | Self::Caller => (uid, gid),
             Self::One { uid, gid } => (uid, gid),
         }
     }

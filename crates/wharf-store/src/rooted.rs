@@ -19,7 +19,7 @@ use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use crate::RootedError;
 use crate::files::{failed, proc_path};
 
-pub use archive::ExtractOptions;
+pub use archive::{ExtractOptions, Renamed};
 pub use path::InsidePath;
 pub use stat::PathStat;
 

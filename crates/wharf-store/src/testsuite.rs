@@ -302,9 +302,9 @@ fn what_is_exported_is_what_is_seen(driver: DriverChoice) {
     sparse.write_all_at(b"data", 20 << 20).expect("write");
     symlink("/etc/shadow", mount.path.join("leak")).expect("link");
     let mut bytes = Vec::new();
-    case.world
-        .store
-        .export(&snapshot, &mut bytes)
+    let view = case.world.store.view(&snapshot).expect("view");
+    crate::RootedDir::open(view)
+        .export(&mut bytes)
         .expect("export");
     assert!(bytes.len() < 1 << 20, "holes are not written");
     let entries = contents(&bytes);
@@ -452,7 +452,10 @@ fn images_without_layers(driver: DriverChoice) {
     let changes = world.store.diff(&id("s")).expect("diff");
     assert_eq!(changes.len(), 1);
     let mut bytes = Vec::new();
-    world.store.export(&id("s"), &mut bytes).expect("export");
+    let view = world.store.view(&id("s")).expect("view");
+    crate::RootedDir::open(view)
+        .export(&mut bytes)
+        .expect("export");
     assert_eq!(contents(&bytes).len(), 1);
     let world = world.reopen(driver);
     let mount = Mounted::new(world.store.view(&id("s")).expect("view"));

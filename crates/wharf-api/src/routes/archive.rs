@@ -1,12 +1,12 @@
-//! Files into and out of containers.
+//! Files into and out of containers, and containers as images.
 
 use http::header::{HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use tokio::sync::oneshot;
 use wharf_engine::FilesFor;
-use wharf_wire::{ArchivePutQuery, ContainerPathStat, PATH_STAT_HEADER};
+use wharf_wire::{ArchivePutQuery, CommitQuery, ContainerPathStat, PATH_STAT_HEADER};
 
-use crate::answer::{Answer, Failure, empty, typed};
+use crate::answer::{Answer, Failure, empty, json_with, typed};
 use crate::body::{LateError, written};
 use crate::call::{Call, blocking};
 use crate::router::{Route, route};
@@ -15,6 +15,7 @@ pub(super) const ROUTES: &[Route] = &[
     route!(GET "/containers/{id}/archive" since (1, 24) => read),
     route!(HEAD "/containers/{id}/archive" since (1, 24) => stat),
     route!(PUT "/containers/{id}/archive" since (1, 24) => write),
+    route!(POST "/commit" since (1, 24) => commit),
 ];
 
 /// The path is the one parameter that every request must have.
@@ -69,6 +70,13 @@ async fn write(call: Call) -> Result<Answer, Failure> {
     })
     .await?;
     Ok(empty(StatusCode::OK))
+}
+
+async fn commit(mut call: Call) -> Result<Answer, Failure> {
+    let query = CommitQuery::read(&call.query);
+    let config = call.optional_document().await?;
+    let made = call.engine.commit(query, config).await?;
+    Ok(json_with(StatusCode::CREATED, &made))
 }
 
 fn with_stat<B>(mut answer: Response<B>, stat: &ContainerPathStat) -> Result<Response<B>, Failure> {

@@ -33,7 +33,7 @@ impl<'a> Reply<'a> {
     }
 
     /// A header's text.
-    pub(super) fn header(&self, name: &str) -> Option<String> {
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
         self.response
             .headers()
             .get(name)

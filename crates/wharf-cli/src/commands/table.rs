@@ -2,14 +2,15 @@
 
 use super::AnyCommand;
 use super::{
-    attach, contexts, create, dial_stdio, diff, events, exec, export, history, image_inspect,
-    images, import, info, inspect, kill, load, logs, pause, port, ps, pull, rename, restart, rm,
-    rmi, run, save, start, stop, system_df, tag, top, update, version, wait,
+    attach, commit, contexts, cp, create, dial_stdio, diff, events, exec, export, history,
+    image_inspect, images, import, info, inspect, kill, load, logs, pause, port, ps, pull, rename,
+    restart, rm, rmi, run, save, start, stop, system_df, tag, top, update, version, wait,
 };
 
 /// Every command, in the order of their plain names.
 pub(super) static COMMANDS: &[&dyn AnyCommand] = &[
     &attach::COMMAND,
+    &commit::COMMAND,
     &contexts::change::CREATE,
     &contexts::transfer::EXPORT,
     &contexts::transfer::IMPORT,
@@ -19,6 +20,7 @@ pub(super) static COMMANDS: &[&dyn AnyCommand] = &[
     &contexts::pick::SHOW,
     &contexts::change::UPDATE,
     &contexts::pick::USE,
+    &cp::COMMAND,
     &create::COMMAND,
     &dial_stdio::COMMAND,
     &diff::COMMAND,

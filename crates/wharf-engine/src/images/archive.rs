@@ -89,19 +89,7 @@ impl Images {
         request: &ImportRequest,
         mut progress: impl FnMut(wire::Progress),
     ) -> Result<Digest, Error> {
-        let name = match request.repo.as_str() {
-            "" => None,
-            repo => {
-                let name: Reference = repo
-                    .parse()
-                    .map_err(|error| Error::invalid(format!("{error}")))?;
-                let name = match request.tag.as_str() {
-                    "" => Ok(name.with_default_tag()),
-                    tag => name.with_tag(tag),
-                };
-                Some(name.map_err(|error| Error::invalid(error.to_string()))?)
-            }
-        };
+        let name = self.new_name(&request.repo, &request.tag)?;
         let config = import_config(request)?;
         let mut observer = |event: LoadEvent<'_>| {
             if let LoadEvent::Layer { current, total, .. } = event {
@@ -111,7 +99,7 @@ impl Images {
         let image = self.store.import(archive, config, &mut observer);
         let image = image.map_err(|error| refused("import", &error))?;
         failpoint::hit("engine.import.stored");
-        self.give(records, image.id, name.as_slice())?;
+        self.take_in_named(records, image.id, name.as_ref())?;
         progress(wire::Progress::status(image.id.to_string()));
         Ok(image.id)
     }
@@ -175,9 +163,7 @@ fn import_config(request: &ImportRequest) -> Result<ImageConfig, Error> {
         )));
     }
     let mut config = ContainerConfig::default();
-    for change in &request.changes {
-        changes::apply(&mut config, change).map_err(|error| Error::invalid(error.to_string()))?;
-    }
+    changes::apply_all(&mut config, &request.changes)?;
     let comment = match request.message.as_str() {
         "" => "Imported from -",
         message => message,

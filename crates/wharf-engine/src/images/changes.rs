@@ -1,4 +1,5 @@
-//! Dockerfile instructions that change an image's configuration, as `import --change` takes them.
+//! Dockerfile instructions that change an image's configuration, as `import --change` and
+//! `commit --change` take them.
 //!
 //! The instructions are those Docker allows there: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD,
 //! STOPSIGNAL, USER, VOLUME, WORKDIR. Source: Dockerfile reference, "Overview" and each
@@ -6,9 +7,11 @@
 
 use wharf_oci::image::{ContainerConfig, Empty};
 
+use crate::error::Error;
+
 /// An instruction that was not applied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ChangeError {
+enum ChangeError {
     /// It is not an instruction, or none that changes a configuration.
     #[error("{0} is not a valid change command")]
     Unknown(String),
@@ -24,8 +27,16 @@ pub(super) enum ChangeError {
     },
 }
 
+/// Applies instructions, one after the other.
+pub(crate) fn apply_all(config: &mut ContainerConfig, lines: &[String]) -> Result<(), Error> {
+    for line in lines {
+        apply(config, line).map_err(|error| Error::invalid(error.to_string()))?;
+    }
+    Ok(())
+}
+
 /// Applies one instruction.
-pub(super) fn apply(config: &mut ContainerConfig, line: &str) -> Result<(), ChangeError> {
+fn apply(config: &mut ContainerConfig, line: &str) -> Result<(), ChangeError> {
     let line = line.trim();
     let (instruction, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let rest = rest.trim();

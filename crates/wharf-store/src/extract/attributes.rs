@@ -33,14 +33,29 @@ pub(crate) fn kept(name: &[u8]) -> bool {
         || name == b"system.posix_acl_default"
 }
 
-/// Whom an entry will belong to.
-type Owner = (Option<Uid>, Option<Gid>);
+/// What an entry gets beside what it says itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Given {
+    pub(super) uid: Option<Uid>,
+    pub(super) gid: Option<Gid>,
+    /// Whether attributes that cannot be set are left out.
+    pub(super) lenient: bool,
+}
+
+impl Given {
+    fn attribute(self, set: rustix::io::Result<()>) -> rustix::io::Result<()> {
+        match set {
+            Err(Errno::OPNOTSUPP | Errno::PERM) if self.lenient => Ok(()),
+            set => set,
+        }
+    }
+}
 
 /// Sets all but the times of an open file or directory.
 pub(super) fn set(
     file: BorrowedFd<'_>,
     entry: &Entry,
-    owner: Owner,
+    given: Given,
     path: &Path,
 ) -> Result<(), ExtractError> {
     let fail = |operation| {
@@ -51,11 +66,11 @@ pub(super) fn set(
         }
     };
     // The owner first: changing it clears the setuid bits and the capabilities.
-    rustix::fs::fchown(file, owner.0, owner.1).map_err(fail("set owner of"))?;
+    rustix::fs::fchown(file, given.uid, given.gid).map_err(fail("set owner of"))?;
     rustix::fs::fchmod(file, Mode::from_raw_mode(entry.mode)).map_err(fail("set mode of"))?;
     for (name, value) in entry.xattrs.iter().filter(|(name, _)| kept(name)) {
-        rustix::fs::fsetxattr(file, OsStr::from_bytes(name), value, XattrFlags::empty())
-            .map_err(fail("set attribute of"))?;
+        let set = rustix::fs::fsetxattr(file, OsStr::from_bytes(name), value, XattrFlags::empty());
+        given.attribute(set).map_err(fail("set attribute of"))?;
     }
     Ok(())
 }
@@ -64,17 +79,17 @@ pub(super) fn set(
 ///
 /// By a descriptor wherever the kernel has such a call, or without following the last component:
 /// in a tree in use, what was made a moment ago may be a link by now.
-pub(super) fn set_by_name(place: &Place, entry: &Entry, owner: Owner) -> Result<(), ExtractError> {
+pub(super) fn set_by_name(place: &Place, entry: &Entry, given: Given) -> Result<(), ExtractError> {
     if entry.kind == Kind::Directory {
         let directory = place.open_directory()?;
-        return set(directory.as_fd(), entry, owner, &place.path());
+        return set(directory.as_fd(), entry, given, &place.path());
     }
     let fail = |operation| move |errno: Errno| place.error(operation, errno.into());
     rustix::fs::chownat(
         &place.parent,
         place.name(),
-        owner.0,
-        owner.1,
+        given.uid,
+        given.gid,
         AtFlags::SYMLINK_NOFOLLOW,
     )
     .map_err(fail("set owner of"))?;
@@ -99,7 +114,7 @@ pub(super) fn set_by_name(place: &Place, entry: &Entry, owner: Owner) -> Result<
         match set {
             // The kernel knows no `user.` attributes on links and nodes.
             Err(Errno::PERM) if name.starts_with(b"user.") => {}
-            set => set.map_err(fail("set attribute of"))?,
+            set => given.attribute(set).map_err(fail("set attribute of"))?,
         }
     }
     rustix::fs::utimensat(

@@ -25,14 +25,39 @@ use crate::{DiffError, PathError};
 const BUFFER: usize = 128 << 10;
 
 /// How an archive is unpacked into a tree that is there.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExtractOptions {
     /// Whether a directory may only replace a directory, and a file only a file.
     pub keep_kinds: bool,
     /// Whom the files belong to.
     pub owners: Owners,
+    /// What entries are called instead.
+    pub renamed: Option<Renamed>,
     /// What may come out.
     pub limits: Limits,
+}
+
+/// Another beginning for the names of entries, and of the entries that hard links lead to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renamed {
+    /// What names begin with; `/` stands for nothing.
+    pub from: Vec<u8>,
+    /// What they begin with instead.
+    pub to: Vec<u8>,
+}
+
+impl Renamed {
+    /// Returns a name with its new beginning.
+    pub(crate) fn apply(&self, name: &[u8]) -> Vec<u8> {
+        let from = match self.from.as_slice() {
+            b"/" => b"",
+            from => from,
+        };
+        match name.strip_prefix(from) {
+            Some(rest) => [&self.to, rest].concat(),
+            None => name.to_vec(),
+        }
+    }
 }
 
 impl RootedDir {
@@ -120,6 +145,7 @@ impl RootedDir {
             place: path.clean().to_owned(),
             keep_kinds: options.keep_kinds,
             owners: options.owners,
+            renamed: options.renamed.as_ref(),
         };
         extract::extract_in_place(decoder, directory.as_fd(), bounds, in_place)
     }

@@ -34,6 +34,12 @@ impl InsidePath {
         }
     }
 
+    /// Lets archives call it something else.
+    #[must_use]
+    pub fn shown_as(self, shown: OsString) -> Self {
+        Self { shown, ..self }
+    }
+
     /// Returns the path without `.`, `..` and what follows the last component.
     #[must_use]
     pub fn clean(&self) -> &Path {
