@@ -196,7 +196,7 @@ impl Engine {
         self.inner.images.save(names, writer)
     }
 
-    /// Makes an image that the engine carries in itself (`hello-world`); any other name has to wait
+    /// Makes an image that the engine carries in itself (`hello-world`, `registry`); any other name has to wait
     /// for registries, and the error says so. Blocks.
     ///
     /// # Errors

@@ -1,9 +1,10 @@
 //! Images the engine makes from its own program: they need no registry.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use jiff::Timestamp;
-use wharf_oci::image::{ContainerConfig, History, ImageConfig};
+use wharf_oci::image::{ContainerConfig, Empty, History, ImageConfig};
 use wharf_store::{HostFile, HostSource};
 use wharf_types::{Digest, Reference};
 use wharf_wire as wire;
@@ -12,10 +13,49 @@ use super::Images;
 use crate::error::Error;
 use crate::records::Records;
 
-/// The image whose container greets.
-const HELLO: &str = "hello-world:latest";
-/// Where the program lies in it.
+/// Where the program lies in each of them.
 const PROGRAM: &str = "/wharf";
+
+/// An image of ours.
+struct BuiltIn {
+    repository: &'static str,
+    tags: &'static [&'static str],
+    /// What its containers run and have, beside the `PATH`.
+    config: fn() -> ContainerConfig,
+}
+
+/// All of them. A tag says nothing: each is this engine's own program.
+const IMAGES: [BuiltIn; 2] = [
+    BuiltIn {
+        repository: "hello-world",
+        tags: &["latest"],
+        config: hello,
+    },
+    BuiltIn {
+        repository: "registry",
+        tags: &["latest", "2"],
+        config: registry,
+    },
+];
+
+fn hello() -> ContainerConfig {
+    ContainerConfig {
+        cmd: Some(vec![PROGRAM.to_owned(), "hello".to_owned()]),
+        ..ContainerConfig::default()
+    }
+}
+
+/// Port, volume and settings are those of the image that Docker's registry has on its hub.
+fn registry() -> ContainerConfig {
+    ContainerConfig {
+        entrypoint: Some(vec![PROGRAM.to_owned(), "registry".to_owned()]),
+        cmd: Some(vec!["serve".to_owned()]),
+        env: vec!["REGISTRY_HTTP_ADDR=:5000".to_owned()],
+        exposed_ports: BTreeMap::from([("5000/tcp".to_owned(), Empty {})]),
+        volumes: BTreeMap::from([("/var/lib/registry".to_owned(), Empty {})]),
+        ..ContainerConfig::default()
+    }
+}
 
 impl Images {
     /// Makes the image of this name, if it is one of ours.
@@ -30,15 +70,22 @@ impl Images {
             .parse()
             .map_err(|error| Error::invalid(format!("{error}")))?;
         let reference = reference.with_default_tag();
-        if reference.familiar() != HELLO {
+        let familiar = reference.familiar();
+        let built_in = IMAGES.iter().find(|image| {
+            let names = image
+                .tags
+                .iter()
+                .map(|tag| format!("{}:{tag}", image.repository));
+            names.into_iter().any(|name| name == familiar)
+        });
+        let Some(built_in) = built_in else {
             return Err(Error::not_implemented(format!(
-                "cannot pull {}: this engine does not talk to registries yet; bring the image in with 'load' or \
-                 'import'",
-                reference.familiar()
+                "cannot pull {familiar}: this engine does not talk to registries yet; bring the image in with 'load' or \
+                 'import'"
             )));
-        }
+        };
         progress(wire::Progress {
-            id: "latest".to_owned(),
+            id: reference.tag().unwrap_or_default().to_owned(),
             ..wire::Progress::status("Making the image from the engine's own program")
         });
         let created = self.store.import_files(
@@ -47,7 +94,7 @@ impl Images {
                 mode: 0o755,
                 source: HostSource::Path(program.to_owned()),
             }],
-            config(),
+            config((built_in.config)()),
         );
         let image = created.map_err(|error| Error::internal("cannot make the image", error))?;
         self.give(records, image.id, std::slice::from_ref(&reference))?;
@@ -55,23 +102,19 @@ impl Images {
             "Digest: {}",
             image.manifest
         )));
-        progress(wire::Progress::status(format!("Status: Made {HELLO}")));
+        progress(wire::Progress::status(format!("Status: Made {familiar}")));
         Ok(image.id)
     }
 }
 
-fn config() -> ImageConfig {
+fn config(mut of_container: ContainerConfig) -> ImageConfig {
     let created = Some(Timestamp::now().to_string());
+    let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    of_container.env.insert(0, path.to_owned());
+    "/".clone_into(&mut of_container.working_dir);
     ImageConfig {
         created: created.clone(),
-        config: ContainerConfig {
-            env: vec![
-                "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
-            ],
-            cmd: Some(vec![PROGRAM.to_owned(), "hello".to_owned()]),
-            working_dir: "/".to_owned(),
-            ..ContainerConfig::default()
-        },
+        config: of_container,
         history: vec![History {
             created,
             created_by: "the engine's own program".to_owned(),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use wharf_tests_system::command::{self, Ran};
-use wharf_tests_system::{Engine, Registry, needs};
+use wharf_tests_system::{Engine, Registry, needs, wait};
 
 const NEEDED: [&str; 1] = ["skopeo"];
 
@@ -123,6 +123,48 @@ fn a_push_recovers_at_every_step() {
         registry.kill();
         assert_eq!(temporary(&registry.root()), Vec::<String>::new(), "{point}");
     }
+}
+
+#[test]
+fn the_engine_runs_a_registry_of_its_own() {
+    if !needs::met(&NEEDED) {
+        return;
+    }
+    let engine = Engine::with_busybox();
+    let data = engine.directory().join("registry");
+    std::fs::create_dir(&data).unwrap();
+    let mount = format!("{}:/var/lib/registry", data.display());
+    for tag in ["2", "latest"] {
+        let (image, name) = (format!("registry:{tag}"), format!("registry-{tag}"));
+        let run = [
+            "run",
+            "-d",
+            "-p",
+            "127.0.0.1::5000",
+            "--name",
+            &name,
+            "-v",
+            &mount,
+            &image,
+        ];
+        engine.wharf(&run).succeeded();
+        let port = engine.wharf(&["port", &name, "5000"]);
+        let image = format!("docker://{}/course/busybox:{tag}", port.out());
+        let archive = engine.directory().join("busybox.tar").display().to_string();
+        engine
+            .wharf(&["save", "-o", &archive, "busybox"])
+            .succeeded();
+        wait::until_true("the registry's answer", || {
+            copy(&format!("docker-archive:{archive}"), &image).code == 0
+        });
+        let tree = data
+            .join("docker/registry/v2/repositories/course/busybox/_manifests/tags")
+            .join(tag);
+        assert!(tree.join("current/link").is_file());
+        // The next one finds what this one was given.
+        engine.wharf(&["rm", "-f", &name]).succeeded();
+    }
+    engine.finish();
 }
 
 /// Files that were to be renamed and were not.
