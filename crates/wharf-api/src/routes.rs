@@ -8,6 +8,7 @@ mod containers;
 mod exec;
 mod images;
 mod system;
+mod volumes;
 
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
@@ -29,6 +30,7 @@ pub(crate) const TABLES: &[&[Route]] = &[
     archive::ROUTES,
     exec::ROUTES,
     images::ROUTES,
+    volumes::ROUTES,
 ];
 
 /// Answers a request, whatever it is.

@@ -40,6 +40,7 @@ mod tag;
 mod top;
 mod update;
 mod version;
+mod volumes;
 mod wait;
 
 use std::cell::OnceCell;

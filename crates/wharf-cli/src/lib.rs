@@ -17,6 +17,7 @@ pub mod options;
 mod printer;
 mod program;
 mod progress;
+mod prompt;
 mod settings;
 mod streams;
 mod terminal;

@@ -23,6 +23,7 @@ use wharf_store::{
 use wharf_wire as wire;
 use wharf_wire::go_mode;
 
+use crate::borrowed::Borrowed;
 use crate::container::{Container, refuse};
 use crate::error::{Error, ErrorKind};
 use crate::inner::Inner;
@@ -50,6 +51,8 @@ pub struct ContainerFiles {
     /// The container as it was asked for, for messages.
     name: String,
     view: View,
+    /// What its mounts point at.
+    _borrowed: Borrowed,
     /// Keeps others from mounting the snapshot.
     _lock: Option<OwnedMutexGuard<()>>,
 }
@@ -71,9 +74,9 @@ impl Inner {
             if matches!(container.status().state, State::Starting(_)) {
                 continue;
             }
-            let mounts = match wanted {
-                FilesFor::Root => Vec::new(),
-                FilesFor::Reading | FilesFor::Writing => self.mounted(&container),
+            let (mounts, borrowed) = match wanted {
+                FilesFor::Root => Default::default(),
+                FilesFor::Reading | FilesFor::Writing => self.mounted(&container)?,
             };
             let (view, lock) = match first_process(&container)? {
                 Some(process) => {
@@ -92,6 +95,7 @@ impl Inner {
                 container,
                 name: name.to_owned(),
                 view,
+                _borrowed: borrowed,
                 _lock: lock,
             });
         }
@@ -154,8 +158,10 @@ impl Inner {
     }
 
     /// Returns what is mounted into a container that is the user's or the container's own.
-    fn mounted(&self, container: &Container) -> Vec<Mount> {
-        crate::spec::file_mounts(&container.definition, &self.places)
+    fn mounted(&self, container: &Container) -> Result<(Vec<Mount>, Borrowed), Error> {
+        let borrowed = self.borrow_files(&container.definition)?;
+        let mounts = crate::spec::file_mounts(&container.definition, &self.places, &borrowed);
+        Ok((mounts, borrowed))
     }
 }
 

@@ -78,6 +78,9 @@ pub(crate) struct Status {
     /// Its health; absent without a health check, and before the first start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) health: Option<Health>,
+    /// Whether its removal, once begun, takes its nameless volumes along.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) takes_volumes: bool,
     /// An update that is on record and that the kernel may not have got.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) unapplied: Option<Box<wire::UpdateConfig>>,
@@ -388,6 +391,11 @@ impl Places {
 
     pub(crate) fn log(&self, id: ContainerId) -> PathBuf {
         self.container(id).join(format!("{id}-json.log"))
+    }
+
+    /// Memory that containers share with others.
+    pub(crate) fn shared_memory(&self) -> PathBuf {
+        self.exec_root.join("shm")
     }
 
     /// Sockets of all shims.

@@ -7,7 +7,6 @@
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -18,14 +17,25 @@ use wharf_wire as wire;
 use crate::container::{Container, Definition, Status, Wanted};
 use crate::error::Error;
 use crate::inner::Inner;
-use crate::mounts::{self, Mount, Volume};
-use crate::records::Durability;
+use crate::mounts::{self, Mount, Mounts};
+use crate::records::{Change, Durability};
 use crate::security::Security;
 use crate::state::State;
 use crate::userns::{Caller, Claim};
+use crate::volumes::Wish;
 
 pub(crate) mod check;
 mod merge;
+
+/// A container to come, decided.
+struct Defined {
+    definition: Definition,
+    /// Volumes it needs.
+    wishes: Vec<Wish>,
+    warnings: Vec<String>,
+    /// Holds its users' numbers until the container is known.
+    claim: Option<Claim>,
+}
 
 impl Inner {
     /// See [`crate::Engine::create`].
@@ -38,7 +48,12 @@ impl Inner {
         let name = name.map(str::parse::<ContainerName>).transpose();
         let name = name.map_err(|error| Error::invalid(error.to_string()))?;
         let id = ContainerId::random();
-        let (definition, warnings, _claim) = self.define(id, body, caller)?;
+        let Defined {
+            definition,
+            wishes,
+            warnings,
+            claim: _claim,
+        } = self.define(id, body, caller)?;
         let reserved = self.registry.reserve(name.as_ref(), id)?;
         let status = Status {
             name: reserved.clone(),
@@ -51,13 +66,14 @@ impl Inner {
             committing: None,
             endpoint: None,
             health: None,
+            takes_volumes: false,
             unapplied: None,
         };
         let container = Arc::new(Container::new(definition, status));
         let inner = Arc::clone(self);
         let made = Arc::clone(&container);
         // One hop to a thread that may block; the commit is waited for there too.
-        let result = self.blocking(move || inner.establish(&made)).await;
+        let result = self.blocking(move || inner.establish(&made, wishes)).await;
         if let Err(error) = result {
             self.registry.release(&reserved);
             return Err(error);
@@ -76,7 +92,7 @@ impl Inner {
         id: ContainerId,
         body: wire::ContainerCreateBody,
         caller: Option<Caller>,
-    ) -> Result<(Definition, Vec<String>, Option<Claim>), Error> {
+    ) -> Result<Defined, Error> {
         let mut config = body.config;
         let mut host = body.host_config;
         check::check_config(&config)?;
@@ -84,6 +100,7 @@ impl Inner {
         let unsaid = self.defaults();
         unsaid.fill(&mut host);
         let warnings = check::check_host(&mut host, &config, &self.controllers)?;
+        self.resolve_lenders(&mut host)?;
         let claim = self
             .user_namespaces
             .decide(id, &host, &mut config, caller, &self.registry)?;
@@ -103,8 +120,12 @@ impl Inner {
         }
         let volumes = config.volumes.iter().flat_map(|volumes| volumes.keys());
         let volumes: Vec<String> = volumes.chain(defaults.volumes.keys()).cloned().collect();
-        let mut make_volume = |target: &Path| self.new_volume(target);
-        let mounts = mounts::read(&host, volumes.into_iter(), &mut make_volume)?;
+        let Mounts { mounts, wishes } = mounts::read(mounts::Request {
+            host: &host,
+            volumes,
+            donated: self.donated(&host)?,
+            directory: &self.places.volumes(),
+        })?;
         let definition = Definition {
             id,
             created: Timestamp::now(),
@@ -116,36 +137,70 @@ impl Inner {
             mounts,
             user_namespace: claim.as_ref().map(|claim| claim.mapping().clone()),
         };
-        Ok((definition, warnings, claim))
+        Ok(Defined {
+            definition,
+            wishes,
+            warnings,
+            claim,
+        })
     }
 
-    fn new_volume(&self, target: &Path) -> Volume {
-        // A name of its own, as random as a container's id.
-        let name = ContainerId::random().to_string();
-        Volume {
-            source: self.places.volumes().join(&name).join("_data"),
-            name,
-            target: target.to_owned(),
+    /// Looks up the containers whose namespaces it is to share; that of the network is known by its
+    /// id from then on.
+    fn resolve_lenders(&self, host: &mut wire::HostConfig) -> Result<(), Error> {
+        // "Not found" would be the image to clients.
+        let find = |name: &str| {
+            let found = self.registry.find(name);
+            found.map_err(|error| Error::invalid(error.to_string()))
+        };
+        for mode in [&host.pid_mode, &host.ipc_mode] {
+            if let Some(name) = check::modes::joined(mode) {
+                find(name)?;
+            }
         }
+        if let Some(name) = check::modes::joined(&host.network_mode) {
+            host.network_mode = format!("container:{}", find(name)?.id());
+        }
+        Ok(())
+    }
+
+    /// What `--volumes-from` brings, and whether it is read-only here.
+    fn donated(&self, host: &wire::HostConfig) -> Result<Vec<(Mount, bool)>, Error> {
+        let mut donated = Vec::new();
+        for text in host.volumes_from.iter().flatten() {
+            let (name, read_only) = mounts::volumes_from(text)?;
+            // "Not found" would be the image to clients.
+            let donor = self.registry.find(name);
+            let donor = donor.map_err(|error| Error::invalid(error.to_string()))?;
+            for mount in &donor.definition.mounts {
+                if !matches!(mount, Mount::Tmpfs { .. }) {
+                    donated.push((mount.clone(), read_only));
+                }
+            }
+        }
+        Ok(donated)
     }
 
     /// Makes what a container has on the disk, and puts it on record.
-    fn establish(&self, container: &Container) -> Result<(), Error> {
-        let result = self.make_files(container).and_then(|()| {
+    fn establish(&self, container: &Container, wishes: Vec<Wish>) -> Result<(), Error> {
+        let result = self.make_files(container, &wishes).and_then(|mut changes| {
             failpoint::hit("engine.create.files-made");
+            changes.push(container.addition());
             self.records
-                .commit(vec![container.addition()], Durability::Machine)
+                .commit(changes, Durability::Machine)
                 .wait()
                 .map_err(|error| Error::internal("cannot create the container", error))
         });
         failpoint::hit("engine.create.recorded");
-        if result.is_err() {
-            self.discard_files(container);
+        match &result {
+            Ok(()) => self.settle_volumes(container, wishes),
+            Err(_) => self.discard_files(container),
         }
         result
     }
 
-    fn make_files(&self, container: &Container) -> Result<(), Error> {
+    /// Returns what is to be recorded along with the container.
+    fn make_files(&self, container: &Container, wishes: &[Wish]) -> Result<Vec<Change>, Error> {
         let snapshot = container.snapshot();
         failpoint::hit("engine.create.begun");
         self.store
@@ -157,12 +212,7 @@ impl Inner {
         made.map_err(|error| {
             Error::internal(format!("cannot make {}", directory.display()), error)
         })?;
-        for mount in &container.definition.mounts {
-            if let Mount::Volume(volume) = mount {
-                self.make_volume(container, volume)?;
-            }
-        }
-        Ok(())
+        self.prepare_volumes(container, wishes)
     }
 
     /// Undoes [`Self::make_files`] as far as it came.

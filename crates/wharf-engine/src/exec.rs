@@ -270,7 +270,8 @@ impl Inner {
             security.capabilities = capabilities::all();
             security.filter = Filter::Unconfined;
         }
-        let mut env = spec::environment(config, definition.host.uts_mode == "host");
+        let hostname = self.hostname(&definition);
+        let mut env = spec::environment(config, hostname.as_deref());
         if body.tty && !config.tty {
             spec::overlay_env(&mut env, &["TERM=xterm".to_owned()]);
         }

@@ -34,6 +34,7 @@ use crate::records::Records;
 use crate::registry::Registry;
 use crate::security::Filters;
 use crate::userns::UserNamespaces;
+use crate::volumes::Volumes;
 
 /// What all clones of an engine share.
 #[derive(Debug)]
@@ -61,6 +62,7 @@ pub(crate) struct Inner {
     pub(crate) user_namespaces: UserNamespaces,
     /// Whose turn it is to have its log compressed.
     pub(crate) compressing: Arc<Semaphore>,
+    pub(crate) volumes: Volumes,
     /// Wakes the task that deletes what has been removed.
     pub(crate) trash: Arc<Notify>,
     pub(crate) closing: watch::Sender<bool>,

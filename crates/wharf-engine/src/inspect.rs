@@ -129,6 +129,10 @@ pub(crate) fn networks(
     status: &Status,
 ) -> BTreeMap<String, wire::EndpointSettings> {
     let mode = container.definition.host.network_mode.clone();
+    if crate::create::check::modes::joined(&mode).is_some() {
+        // It has another container's.
+        return BTreeMap::new();
+    }
     let id = container.definition.id.to_string();
     let mut settings = wire::EndpointSettings {
         network_id: network_id(&mode),

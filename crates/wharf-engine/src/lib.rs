@@ -11,10 +11,12 @@
 //! - `spec`, `security`, `capabilities`, `mounts`, `ports`, `user`, `userns`, `volumes` decide what a container
 //!   gets;
 //! - `health` looks after containers that say how they are probed;
+//! - `borrowed` is what a start gets of other containers and of volumes;
 //! - `exec`, `attach`, `logs`, `list`, `inspect`, `top`, `system`, `events`, `images` answer.
 //!
 //! Fail points (`wharf_types::failpoint`), each between two steps that a kill could separate:
 //! `engine.create.{begun, snapshot-made, files-made, recorded}`,
+//! `engine.volume.{made, recorded, copied, forgotten}`,
 //! `engine.start.{begun, address-taken, ports-published, recorded, launched}`,
 //! `engine.exit.{told, recorded, restart-planned}`, `engine.health.{probed, recorded}`, `engine.update.{recorded, applied}`, `engine.rename.recorded`,
 //! `engine.kill.{recorded, signalled}`, `engine.pause.frozen`, `engine.unpause.thawed`,
@@ -26,6 +28,7 @@
 
 mod archive;
 mod attach;
+mod borrowed;
 mod capabilities;
 mod commit;
 mod config;

@@ -35,6 +35,7 @@ use crate::recovery;
 use crate::registry::Registry;
 use crate::security::Filters;
 use crate::userns::{RemapError, UserNamespaces};
+use crate::volumes::Volumes;
 
 /// Idle shims kept: enough for a few starts in quick succession.
 const IDLE_SHIMS: usize = 3;
@@ -66,8 +67,8 @@ pub enum OpenError {
     /// The records.
     #[error("cannot open the records")]
     Records(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// A container's record.
-    #[error("the record of a container cannot be read")]
+    /// A container's or a volume's record.
+    #[error("the record of a container or volume cannot be read")]
     Record(#[source] serde_json::Error),
     /// The store.
     #[error("cannot open the store")]
@@ -111,6 +112,7 @@ impl Inner {
         let (records, contents) =
             Records::open(&places.records()).map_err(|e| OpenError::Records(e.into()))?;
         let containers = read_containers(&contents)?;
+        let volumes = Volumes::read(&contents.volumes, &containers).map_err(OpenError::Record)?;
         let store = Store::open(&places.store(), config.storage_driver)
             .map_err(|error| OpenError::Store(error.into()))?;
         let survey = recovery::survey(&places, &containers)
@@ -139,6 +141,7 @@ impl Inner {
             controllers: Controllers::of(&hierarchies),
             user_namespaces,
             compressing: Arc::new(Semaphore::new(1)),
+            volumes,
             trash: Arc::new(Notify::new()),
             closing: watch::Sender::new(false),
             locks: Mutex::new(locks),

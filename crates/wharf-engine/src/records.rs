@@ -55,6 +55,10 @@ pub(crate) enum Change {
     SetImageName { name: String, value: String },
     /// The name is no name any more.
     RemoveImageName { name: String },
+    /// A new volume; JSON of what is known about it.
+    AddVolume { name: String, value: String },
+    /// A volume has gone.
+    RemoveVolume { name: String },
     /// A setting.
     SetSetting { key: String, value: String },
 }
@@ -66,6 +70,8 @@ pub(crate) struct Contents {
     pub(crate) containers: Vec<(String, String)>,
     /// Names of images.
     pub(crate) image_names: Vec<(String, String)>,
+    /// Volumes.
+    pub(crate) volumes: Vec<(String, String)>,
     /// Settings.
     pub(crate) settings: Vec<(String, String)>,
 }
@@ -269,6 +275,11 @@ fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()>
         Change::RemoveImageName { name } => {
             run("DELETE FROM image_names WHERE name = ?1", params![name])
         }
+        Change::AddVolume { name, value } => run(
+            "INSERT INTO volumes (name, value) VALUES (?1, ?2)",
+            params![name, value],
+        ),
+        Change::RemoveVolume { name } => run("DELETE FROM volumes WHERE name = ?1", params![name]),
         Change::SetSetting { key, value } => run(
             "INSERT INTO settings (key, value) VALUES (?1, ?2)
              ON CONFLICT (key) DO UPDATE SET value = excluded.value",

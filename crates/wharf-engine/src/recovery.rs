@@ -164,7 +164,8 @@ impl Inner {
             }
             Remains::Idle => {
                 if matches!(container.status().state, State::Removing(_)) {
-                    self.remove_everything(container, true, Durability::Engine)?;
+                    let volumes = container.status().takes_volumes;
+                    self.remove_everything(container, volumes, Durability::Engine)?;
                     self.registry.remove(container);
                 }
             }
@@ -312,6 +313,7 @@ impl Inner {
                     .map_err(|error| Error::internal("cannot remove a shim's socket", error))?;
             }
         }
+        self.remove_orphan_shm(runs);
         self.remove_orphan_cgroups(&ours, runs);
         for name in names(&self.places.containers()) {
             if known(&name).is_none() {
@@ -319,13 +321,7 @@ impl Inner {
                 crate::remove::discard(&path, &self.places.trash()).map_err(failed)?;
             }
         }
-        let volumes = self.volume_names();
-        for name in names(&self.places.volumes()) {
-            if !volumes.contains(&name) {
-                let path = self.places.volumes().join(name);
-                crate::remove::discard(&path, &self.places.trash()).map_err(failed)?;
-            }
-        }
+        self.remove_orphan_volumes().map_err(failed)?;
         let collected = self.store.collect(&self.roots());
         collected.map_err(|error| Error::internal("cannot collect the store", error))?;
         Ok(())

@@ -17,7 +17,7 @@ use wharf_wire as wire;
 use crate::container::{Container, Wanted, refuse};
 use crate::error::{Error, ErrorKind};
 use crate::inner::Inner;
-use crate::records::{Change, Durability};
+use crate::records::Durability;
 use crate::state::{Denied, Event};
 
 /// How often a container is ended to be removed, when its policy starts it at the same time.
@@ -86,7 +86,10 @@ impl Inner {
         volumes: bool,
         durability: Durability,
     ) -> Result<(), Error> {
-        let begun = container.transition(&self.records, Durability::Engine, Event::Remove, |_| {});
+        let begun =
+            container.transition(&self.records, Durability::Engine, Event::Remove, |status| {
+                status.takes_volumes = volumes
+            });
         match begun {
             // Before anything is taken away: a half of a container would be worse than a whole one.
             Ok(commit) => commit.done().await.map_err(|error| {
@@ -147,20 +150,12 @@ impl Inner {
             .remove_snapshot(&snapshot)
             .map_err(|error| Error::internal("cannot remove the container's root", error))?;
         failpoint::hit("engine.remove.snapshot-gone");
-        if volumes {
-            self.remove_volumes(container)?;
-        }
         let directory = self.places.container(container.id());
         discard(&directory, &self.places.trash()).map_err(|error| {
             Error::internal(format!("cannot remove {}", directory.display()), error)
         })?;
         failpoint::hit("engine.remove.files-gone");
-        let change = Change::RemoveContainer {
-            id: container.id().to_string(),
-        };
-        let recorded = self.records.commit(vec![change], durability).wait();
-        failpoint::hit("engine.remove.forgotten");
-        recorded.map_err(|error| Error::internal("cannot remove the container", error))
+        self.forget_container(container, volumes, durability)
     }
 
     /// Takes away a container's directory and volumes, after a creation that failed.
@@ -169,9 +164,7 @@ impl Inner {
         if let Err(error) = discard(&directory, &self.places.trash()) {
             tracing::error!(container.id = %container.id(), %error, "its directory is left");
         }
-        if let Err(error) = self.remove_volumes(container) {
-            tracing::error!(container.id = %container.id(), %error, "a volume is left");
-        }
+        self.abandon_volumes(container);
     }
 
     /// See [`crate::Engine::rename`].

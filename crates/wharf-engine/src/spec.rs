@@ -8,11 +8,12 @@ use wharf_oci::runtime::{
 };
 use wharf_wire as wire;
 
+use crate::borrowed::Borrowed;
 use crate::container::{Definition, Places};
 use crate::error::Error;
 use crate::security::Security;
 
-mod devices;
+pub(crate) mod devices;
 mod limits;
 
 pub(crate) use limits::resources;
@@ -31,16 +32,17 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) cgroup_parent: &'a Path,
     /// The program to mount as init process.
     pub(crate) program: &'a Path,
+    pub(crate) borrowed: &'a Borrowed,
 }
 
 /// Makes the specification of a container's start.
 pub(crate) fn container(definition: &Definition, given: Circumstances<'_>) -> Result<Spec, Error> {
     let host = &definition.host;
     let config = &definition.config;
-    let own_uts = host.uts_mode != "host";
-    let own = |name: &str| Some(name.to_owned()).filter(|name| own_uts && !name.is_empty());
+    let own = |name| own_name(host, name).map(str::to_owned);
     let cgroup = definition.cgroup(given.cgroup_parent);
     let ids = definition.user_namespace.as_ref();
+    let (hostname, domainname) = names(config, given.borrowed);
     Ok(Spec {
         oci_version: VERSION.to_owned(),
         root: Some(Root {
@@ -48,8 +50,8 @@ pub(crate) fn container(definition: &Definition, given: Circumstances<'_>) -> Re
             readonly: host.readonly_rootfs,
         }),
         mounts: mounts(definition, &given),
-        hostname: own(&config.hostname),
-        domainname: own(&config.domainname),
+        hostname: own(hostname),
+        domainname: own(domainname),
         annotations: host.annotations.clone(),
         linux: Some(Linux {
             sysctl: host.sysctls.clone(),
@@ -57,7 +59,7 @@ pub(crate) fn container(definition: &Definition, given: Circumstances<'_>) -> Re
             cgroups_path: Some(cgroup.display().to_string()),
             uid_mappings: ids.map_or_else(Vec::new, |ids| ids.uids.clone()),
             gid_mappings: ids.map_or_else(Vec::new, |ids| ids.gids.clone()),
-            namespaces: namespaces(host, ids.is_some()),
+            namespaces: namespaces(host, given.borrowed, ids.is_some()),
             devices: devices::nodes(host)?,
             rootfs_propagation: propagation(definition),
             masked_paths: paths(given.security, host.masked_paths.as_ref()),
@@ -71,7 +73,20 @@ pub(crate) fn container(definition: &Definition, given: Circumstances<'_>) -> Re
 
 /// Whether `wharf init` is the container's first process. On the host's process ids it would not be.
 pub(crate) fn has_init(host: &wire::HostConfig) -> bool {
-    host.init == Some(true) && host.pid_mode != "host"
+    host.init == Some(true) && host.pid_mode.is_empty()
+}
+
+/// Who has another's network has its names too.
+fn names<'a>(config: &'a wire::ContainerConfig, borrowed: &'a Borrowed) -> (&'a str, &'a str) {
+    match &borrowed.network {
+        Some(lender) => (&lender.hostname, &lender.domainname),
+        None => (&config.hostname, &config.domainname),
+    }
+}
+
+/// A name of the container's own; with the host's names it has none.
+pub(crate) fn own_name<'a>(host: &wire::HostConfig, name: &'a str) -> Option<&'a str> {
+    Some(name).filter(|name| host.uts_mode != "host" && !name.is_empty())
 }
 
 fn paths(security: &Security, given: Option<&Vec<String>>) -> Vec<PathBuf> {
@@ -89,6 +104,7 @@ fn process(definition: &Definition, given: Circumstances<'_>) -> Process {
         let init = [INIT_PATH, "init", "--"].map(str::to_owned);
         args.splice(0..0, init);
     }
+    let (hostname, _) = names(config, given.borrowed);
     let [height, width] = host.console_size;
     let size = (config.tty && height > 0 && width > 0).then(|| ConsoleSize {
         height: u16::try_from(height).unwrap_or(u16::MAX),
@@ -104,7 +120,7 @@ fn process(definition: &Definition, given: Circumstances<'_>) -> Process {
         console_size: size,
         user: given.user,
         args,
-        env: environment(config, host.uts_mode == "host"),
+        env: environment(config, own_name(host, hostname)),
         cwd: PathBuf::from(cwd),
         capabilities: Some(capabilities(&given.security.capabilities)),
         rlimits: host.ulimits.iter().flatten().map(rlimit).collect(),
@@ -127,10 +143,10 @@ pub(crate) fn capabilities(names: &[String]) -> Capabilities {
 
 /// Docker's variables first, then the configured ones, of which a name counts once; the runtime
 /// adds HOME from the image's passwd file.
-pub(crate) fn environment(config: &wire::ContainerConfig, host_uts: bool) -> Vec<String> {
+pub(crate) fn environment(config: &wire::ContainerConfig, hostname: Option<&str>) -> Vec<String> {
     let mut env = vec![PATH.to_owned()];
-    if !host_uts && !config.hostname.is_empty() {
-        env.push(format!("HOSTNAME={}", config.hostname));
+    if let Some(hostname) = hostname {
+        env.push(format!("HOSTNAME={hostname}"));
     }
     if config.tty {
         env.push("TERM=xterm".to_owned());
@@ -160,7 +176,7 @@ fn rlimit(ulimit: &wire::Ulimit) -> Rlimit {
     }
 }
 
-fn namespaces(host: &wire::HostConfig, own_ids: bool) -> Vec<Namespace> {
+fn namespaces(host: &wire::HostConfig, borrowed: &Borrowed, own_ids: bool) -> Vec<Namespace> {
     let wanted = [
         (NamespaceKind::User, own_ids),
         (NamespaceKind::Mount, true),
@@ -171,8 +187,15 @@ fn namespaces(host: &wire::HostConfig, own_ids: bool) -> Vec<Namespace> {
         (NamespaceKind::Cgroup, host.cgroupns_mode != "host"),
     ];
     let own = wanted.into_iter().filter(|(_, own)| *own);
-    own.map(|(kind, _)| Namespace { kind, path: None })
-        .collect()
+    own.map(|(kind, _)| Namespace {
+        kind,
+        path: match kind {
+            NamespaceKind::Pid => borrowed.pid.clone(),
+            NamespaceKind::Ipc => borrowed.ipc.clone(),
+            _ => None,
+        },
+    })
+    .collect()
 }
 
 /// A mount that is to reach the host or to follow it needs a root that lets it.
@@ -271,6 +294,11 @@ fn mounts(definition: &Definition, given: &Circumstances<'_>) -> Vec<Mount> {
             ));
         }
         "none" => {}
+        _ if given.borrowed.shm.is_some() => {
+            let mut shm = mount("/dev/shm", "bind", "", &["bind", "rprivate"]);
+            shm.source.clone_from(&given.borrowed.shm);
+            mounts.push(shm);
+        }
         _ => {
             let size = format!("size={}", host.shm_size);
             let options = ["nosuid", "noexec", "nodev", "mode=1777", &size];
@@ -283,7 +311,7 @@ fn mounts(definition: &Definition, given: &Circumstances<'_>) -> Vec<Mount> {
         mounts.push(init);
     }
     // What the user mounts replaces what is there by default.
-    let own = file_mounts(definition, given.places);
+    let own = file_mounts(definition, given.places, given.borrowed);
     mounts.retain(|mount| own.iter().all(|o| o.destination != mount.destination));
     mounts.extend(own);
     mounts
@@ -291,8 +319,13 @@ fn mounts(definition: &Definition, given: &Circumstances<'_>) -> Vec<Mount> {
 
 /// What is mounted into a container and has files of the user's or of the container's own, each
 /// mount after what it is mounted upon.
-pub(crate) fn file_mounts(definition: &Definition, places: &Places) -> Vec<Mount> {
-    let directory = places.container(definition.id);
+pub(crate) fn file_mounts(
+    definition: &Definition,
+    places: &Places,
+    borrowed: &Borrowed,
+) -> Vec<Mount> {
+    let network = borrowed.network.as_ref();
+    let directory = places.container(network.map_or(definition.id, |lender| lender.id));
     // What is the engine's own belongs to the ids that containers see.
     let mapped = |mut mount: Mount| {
         if definition.user_namespace.is_some() {
@@ -311,9 +344,21 @@ pub(crate) fn file_mounts(definition: &Definition, places: &Places) -> Vec<Mount
     let own: Vec<Mount> = definition
         .mounts
         .iter()
-        .map(|mount| match mount {
-            crate::mounts::Mount::Volume(_) => mapped(mount.to_oci()),
-            _ => mount.to_oci(),
+        .map(|mount| {
+            let found = borrowed.volumes.get(mount.target());
+            let found = found.filter(|_| mount.volume().is_some());
+            let mut oci = mount.to_oci(found.map(|found| found.source.as_path()));
+            if let Some(found) = found {
+                oci.options.extend(found.flags.iter().cloned());
+                if !found.recursive {
+                    oci.options.retain(|option| option != "rbind");
+                    oci.options.push("bind".to_owned());
+                }
+            }
+            match mount.volume() {
+                Some(_) => mapped(oci),
+                None => oci,
+            }
         })
         .collect();
     mounts.retain(|mount| own.iter().all(|o| o.destination != mount.destination));
@@ -393,6 +438,7 @@ mod tests {
             places: &places,
             cgroup_parent: Path::new("/wharf"),
             program: Path::new("/usr/bin/wharf"),
+            borrowed: &Borrowed::default(),
         };
         container(definition, given).expect("spec")
     }

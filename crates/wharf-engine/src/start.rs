@@ -28,7 +28,9 @@ use wharf_shim::{Notices, RequestError, Shim};
 use wharf_store::{MountOptions, RootedDir};
 use wharf_types::failpoint;
 
+use crate::borrowed::Borrowed;
 use crate::container::{Container, Endpoint, Port, Wanted, refuse};
+use crate::create::check::modes;
 use crate::error::{Error, ErrorKind};
 use crate::health::{Check, Health};
 use crate::inner::{Inner, until};
@@ -61,6 +63,8 @@ struct Prepared {
     root: OwnedFd,
     network: Option<OwnedFd>,
     log: wharf_log::Plan,
+    /// Held until the runtime has joined and mounted what it points at.
+    borrowed: Borrowed,
 }
 
 /// A place in the network: what the launch joins, and what goes on record.
@@ -213,6 +217,7 @@ impl Inner {
         let answer = shim
             .request(Request::Launch(Box::new(launch)), descriptors)
             .await;
+        drop(prepared.borrowed);
         failpoint::hit("engine.start.launched");
         steps.done("launched");
         match answer {
@@ -253,18 +258,18 @@ impl Inner {
                 Starter::Policy => status.restarts += 1,
             }
         });
-        let result = self
-            .prepare_files(container, &joined, own)
-            .and_then(|(spec, root)| {
-                let security = Security::read(&definition.host, &self.defaults())?;
-                let seccomp = self.filters.compiled(&security)?;
-                Ok((spec, root, seccomp, self.log_plan(container)?))
-            });
+        let result =
+            self.prepare_files(container, &joined, own)
+                .and_then(|(spec, root, borrowed)| {
+                    let security = Security::read(&definition.host, &self.defaults())?;
+                    let seccomp = self.filters.compiled(&security)?;
+                    Ok((spec, root, borrowed, seccomp, self.log_plan(container)?))
+                });
         steps.done("files, root and specification");
         // Waited for in any case: what is given back must not be on record afterwards.
         let recorded = commit.wait();
         steps.done("recorded");
-        let (spec, root, seccomp, log) = result?;
+        let (spec, root, borrowed, seccomp, log) = result?;
         recorded.map_err(|error| Error::internal("cannot start the container", error))?;
         Ok(Prepared {
             spec,
@@ -272,6 +277,7 @@ impl Inner {
             root,
             network: joined.netns,
             log,
+            borrowed,
         })
     }
 
@@ -280,7 +286,7 @@ impl Inner {
         container: &Container,
         joined: &Joined,
         own: Option<&userns::Namespaces>,
-    ) -> Result<(Spec, OwnedFd), Error> {
+    ) -> Result<(Spec, OwnedFd, Borrowed), Error> {
         let definition = &container.definition;
         let directory = self.places.container(definition.id);
         let mut steps = Steps::begin(definition.id, "files");
@@ -313,14 +319,18 @@ impl Inner {
         let groups = definition.host.group_add.as_deref().unwrap_or_default();
         let identity = user::look_up(&RootedDir::open(view), &definition.config.user, groups)?;
         steps.done("user");
+        let borrowed = self.borrow(container)?;
+        steps.done("borrowed");
         let given = Circumstances {
             user: identity.user,
             security: &Security::read(&definition.host, &self.defaults())?,
             places: &self.places,
             cgroup_parent: &self.config.cgroup_parent,
             program: &self.program,
+            borrowed: &borrowed,
         };
-        Ok((spec::container(&container.current(), given)?, root))
+        let spec = spec::container(&container.current(), given)?;
+        Ok((spec, root, borrowed))
     }
 
     fn join_network(
@@ -347,6 +357,10 @@ impl Inner {
                 })
             }
             "bridge" => self.join_bridge(container, own),
+            other if let Some(name) = modes::joined(other) => Ok(Joined {
+                netns: Some(self.borrow_network(name)?),
+                endpoint: None,
+            }),
             other => Err(Error::not_found(format!("network {other} not found"))),
         }
     }
@@ -404,6 +418,7 @@ impl Inner {
 
     /// Gives back a container's place in the network.
     pub(crate) fn give_back(&self, container: &Container) {
+        self.release_shm(container);
         let endpoint = container.status().endpoint.clone();
         let Some(endpoint) = endpoint else {
             return;
@@ -424,6 +439,10 @@ impl Inner {
         let definition = &container.definition;
         let config = &definition.config;
         let host = &definition.host;
+        if modes::joined(&host.network_mode).is_some() {
+            // It has those of the container whose network it has.
+            return Ok(());
+        }
         let mut names = vec![config.hostname.clone()];
         if !config.domainname.is_empty() {
             names.insert(0, format!("{}.{}", config.hostname, config.domainname));
@@ -511,6 +530,7 @@ impl Inner {
             )
             .map_err(|denied| refuse(container, denied))?;
         commit.in_background();
+        self.tell_volumes(container, "mount");
         self.tell(container, "start");
         self.begin_probing(container);
         self.supervise(container, notices);

@@ -124,6 +124,7 @@ impl Inner {
         }
         container.live().shim = None;
         self.give_back(container);
+        self.tell_volumes(container, "unmount");
         let ended = Ended {
             code: exit.code,
             oom_killed: exit.oom_killed,
@@ -312,6 +313,7 @@ mod tests {
             committing: None,
             endpoint: None,
             health: None,
+            takes_volumes: false,
             unapplied: None,
         }
     }

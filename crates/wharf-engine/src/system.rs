@@ -189,7 +189,7 @@ impl Inner {
             layers_size: self.layers_size(),
             images,
             containers,
-            volumes: self.volumes(),
+            volumes: self.measured_volumes(),
             build_cache: Vec::new(),
         })
     }
@@ -203,31 +203,6 @@ impl Inner {
             }
         }
         i64::try_from(layers.values().sum::<u64>()).unwrap_or(i64::MAX)
-    }
-
-    fn volumes(&self) -> Vec<wire::Volume> {
-        let mut volumes = Vec::new();
-        for container in self.registry.all() {
-            for mount in &container.definition.mounts {
-                let Mount::Volume(volume) = mount else {
-                    continue;
-                };
-                let size = disk_bytes(&volume.source);
-                volumes.push(wire::Volume {
-                    created_at: container.definition.created.to_string(),
-                    driver: "local".to_owned(),
-                    mountpoint: volume.source.display().to_string(),
-                    name: volume.name.clone(),
-                    scope: "local".to_owned(),
-                    usage_data: Some(wire::VolumeUsage {
-                        ref_count: 1,
-                        size: i64::try_from(size).unwrap_or(i64::MAX),
-                    }),
-                    ..Default::default()
-                });
-            }
-        }
-        volumes
     }
 
     /// What the records say is alive in the store.
@@ -269,9 +244,9 @@ impl Inner {
                     verify_directory(&mut report, "containers", &path, known);
                 }
                 Some("volumes") => {
-                    let names: Vec<String> = self.volume_names();
-                    let known = |name: &str| names.iter().any(|known| known == name);
-                    verify_directory(&mut report, "volumes", &path, known);
+                    verify_directory(&mut report, "volumes", &path, |name| {
+                        self.volumes.knows(name)
+                    });
                 }
                 Some("trash") => add(&mut report, "trash", disk_bytes(&path)),
                 Some(name) if name.starts_with(crate::records::FILE) => {
@@ -290,19 +265,6 @@ impl Inner {
             }
         }
         Ok(report)
-    }
-
-    /// Names of all containers' volumes.
-    pub(crate) fn volume_names(&self) -> Vec<String> {
-        let containers = self.registry.all();
-        let mounts = containers
-            .iter()
-            .flat_map(|container| &container.definition.mounts);
-        let names = mounts.filter_map(|mount| match mount {
-            Mount::Volume(volume) => Some(volume.name.clone()),
-            _ => None,
-        });
-        names.collect()
     }
 
     fn verify_store(&self, report: &mut wire::VerifyReport) -> Result<(), Error> {

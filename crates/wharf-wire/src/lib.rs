@@ -48,6 +48,7 @@ pub mod stdcopy;
 mod system;
 mod update;
 mod volume;
+mod volume_queries;
 
 pub use archive::*;
 pub use container::*;
@@ -63,6 +64,7 @@ pub use queries::*;
 pub use system::*;
 pub use update::*;
 pub use volume::*;
+pub use volume_queries::*;
 
 /// Newest version of the Engine API spoken.
 pub const API_VERSION: &str = "1.51";

@@ -37,4 +37,26 @@ documents! {
         pub ref_count: i64,
         pub size: i64,
     }
+
+    /// Body of `POST /volumes/create`.
+    #[derive(Eq)]
+    pub struct VolumeCreateBody {
+        #[serde(skip_serializing_if = "is_zero")]
+        pub name: String,
+        #[serde(skip_serializing_if = "is_zero")]
+        pub driver: String,
+        #[serde(skip_serializing_if = "is_zero")]
+        pub driver_opts: BTreeMap<String, String>,
+        #[serde(skip_serializing_if = "is_zero")]
+        pub labels: BTreeMap<String, String>,
+        #[serde(skip_serializing_if = "is_zero")]
+        pub cluster_volume_spec: Option<crate::Empty>,
+    }
+
+    /// Answer of `POST /volumes/prune`.
+    #[derive(Eq)]
+    pub struct VolumesPruned {
+        pub volumes_deleted: Option<Vec<String>>,
+        pub space_reclaimed: i64,
+    }
 }

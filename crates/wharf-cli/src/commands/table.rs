@@ -4,7 +4,7 @@ use super::AnyCommand;
 use super::{
     attach, commit, contexts, cp, create, dial_stdio, diff, events, exec, export, history,
     image_inspect, images, import, info, inspect, kill, load, logs, pause, port, ps, pull, rename,
-    restart, rm, rmi, run, save, start, stop, system_df, tag, top, update, version, wait,
+    restart, rm, rmi, run, save, start, stop, system_df, tag, top, update, version, volumes, wait,
 };
 
 /// Every command, in the order of their plain names.
@@ -55,6 +55,11 @@ pub(super) static COMMANDS: &[&dyn AnyCommand] = &[
     &pause::UNPAUSE,
     &update::COMMAND,
     &version::COMMAND,
+    &volumes::create::COMMAND,
+    &volumes::INSPECT,
+    &volumes::ls::COMMAND,
+    &volumes::prune::COMMAND,
+    &volumes::rm::COMMAND,
     &wait::COMMAND,
 ];
 
@@ -81,6 +86,10 @@ pub(super) static GROUPS: &[Group] = &[
     Group {
         name: "system",
         about: "Manage Wharf",
+    },
+    Group {
+        name: "volume",
+        about: "Manage volumes",
     },
 ];
 

@@ -36,6 +36,7 @@ pub(super) fn check_host(
     for entry in host.extra_hosts.iter().flatten() {
         check_extra_host(entry)?;
     }
+    check_devices(host)?;
     if host.annotations.contains_key("") {
         return Err(Error::invalid(
             "invalid Annotations: the empty string is not permitted as an annotation key",
@@ -57,6 +58,28 @@ pub(super) fn check_host(
         warnings.push("Published ports are discarded when using host network mode".to_owned());
     }
     Ok(warnings)
+}
+
+/// Which devices there are is looked up when the container starts; how they are written is seen now.
+fn check_devices(host: &wire::HostConfig) -> Result<(), Error> {
+    for device in host.devices.iter().flatten() {
+        let mode = &device.cgroup_permissions;
+        if mode
+            .chars()
+            .any(|letter| !matches!(letter, 'r' | 'w' | 'm'))
+        {
+            return Err(Error::invalid(format!("bad mode specified: {mode}")));
+        }
+        for path in [&device.path_on_host, &device.path_in_container] {
+            if !path.starts_with('/') {
+                return Err(Error::invalid(format!("{path} is not an absolute path")));
+            }
+        }
+    }
+    for rule in host.device_cgroup_rules.iter().flatten() {
+        crate::spec::devices::rule(rule)?;
+    }
+    Ok(())
 }
 
 /// `name:address`, as clients send `--add-host`.
@@ -168,28 +191,11 @@ fn refuse_unsupported(host: &wire::HostConfig) -> Result<(), Error> {
     }
     let some = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
     let refused = [
-        ("HostConfig.VolumesFrom", some(&host.volumes_from)),
-        (
-            "HostConfig.VolumeDriver",
-            !matches!(host.volume_driver.as_str(), "" | "local"),
-        ),
         ("HostConfig.Links", some(&host.links)),
         ("HostConfig.Cgroup", !host.cgroup.is_empty()),
         (
             "HostConfig.Runtime",
             !matches!(host.runtime.as_str(), "" | "wharf"),
-        ),
-        (
-            "HostConfig.NetworkMode \"container:\"",
-            modes::joined(&host.network_mode).is_some(),
-        ),
-        (
-            "HostConfig.IpcMode",
-            modes::joined(&host.ipc_mode).is_some() || host.ipc_mode == "shareable",
-        ),
-        (
-            "HostConfig.PidMode \"container:\"",
-            modes::joined(&host.pid_mode).is_some(),
         ),
         (
             "HostConfig.DeviceRequests",

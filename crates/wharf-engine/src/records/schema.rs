@@ -18,6 +18,10 @@ const MIGRATIONS: [&str; 1] = ["
         name TEXT PRIMARY KEY,
         value TEXT NOT NULL
     ) STRICT;
+    CREATE TABLE volumes (
+        name TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) STRICT;
     CREATE TABLE settings (
         key TEXT PRIMARY KEY,
         value TEXT NOT NULL
@@ -47,6 +51,7 @@ pub(super) fn read(connection: &Connection) -> Result<Contents, RecordsError> {
     Ok(Contents {
         containers: pairs("SELECT definition, status FROM containers ORDER BY rowid")?,
         image_names: pairs("SELECT name, value FROM image_names ORDER BY name")?,
+        volumes: pairs("SELECT name, value FROM volumes ORDER BY name")?,
         settings: pairs("SELECT key, value FROM settings")?,
     })
 }

@@ -33,9 +33,7 @@ fn node(path: &str) -> Result<Node, Error> {
     } else if kind.is_block_device() {
         "b"
     } else {
-        return Err(Error::invalid(format!(
-            "error gathering device information while adding custom device \"{path}\": not a device node"
-        )));
+        return Err(not_a_device(path));
     };
     Ok(Node {
         kind,
@@ -70,14 +68,42 @@ pub(super) fn nodes(host: &wire::HostConfig) -> Result<Vec<Device>, Error> {
     }
     let mut devices = Vec::new();
     for mapping in host.devices.iter().flatten() {
-        let inside = if mapping.path_in_container.is_empty() {
-            &mapping.path_on_host
-        } else {
-            &mapping.path_in_container
-        };
-        devices.push(device(PathBuf::from(inside), node(&mapping.path_on_host)?));
+        let found = mapped(mapping)?.into_iter();
+        devices.extend(found.map(|(inside, node)| device(inside, node)));
     }
     Ok(devices)
+}
+
+/// The nodes of a mapping, each at its place in the container: one, or all below a directory.
+fn mapped(mapping: &wire::DeviceMapping) -> Result<Vec<(PathBuf, Node)>, Error> {
+    let outside = Path::new(&mapping.path_on_host);
+    let inside = match mapping.path_in_container.as_str() {
+        "" => outside,
+        given => Path::new(given),
+    };
+    if !outside.is_dir() {
+        return Ok(vec![(inside.to_owned(), node(&mapping.path_on_host)?)]);
+    }
+    let mut found = Vec::new();
+    collect(outside, &mut |path| {
+        // A node can go while the directory is read.
+        if let (Ok(below), Ok(node)) = (
+            path.strip_prefix(outside),
+            node(&path.display().to_string()),
+        ) {
+            found.push((inside.join(below), node));
+        }
+    });
+    if found.is_empty() {
+        return Err(not_a_device(&mapping.path_on_host));
+    }
+    Ok(found)
+}
+
+fn not_a_device(path: &str) -> Error {
+    Error::invalid(format!(
+        "error gathering device information while adding custom device \"{path}\": not a device node"
+    ))
 }
 
 /// Calls `found` for each device node below /dev, but for what a container has of its own.
@@ -126,18 +152,19 @@ pub(super) fn rules(host: &wire::HostConfig) -> Result<Vec<DeviceRule>, Error> {
     }
     let mut rules = vec![all(false)];
     for mapping in host.devices.iter().flatten() {
-        let node = node(&mapping.path_on_host)?;
         let access = match mapping.cgroup_permissions.as_str() {
             "" => "rwm",
             given => given,
         };
-        rules.push(DeviceRule {
-            allow: true,
-            kind: Some(node.kind.to_owned()),
-            major: Some(node.major),
-            minor: Some(node.minor),
-            access: Some(access.to_owned()),
-        });
+        for (_, node) in mapped(mapping)? {
+            rules.push(DeviceRule {
+                allow: true,
+                kind: Some(node.kind.to_owned()),
+                major: Some(node.major),
+                minor: Some(node.minor),
+                access: Some(access.to_owned()),
+            });
+        }
     }
     for text in host.device_cgroup_rules.iter().flatten() {
         rules.push(rule(text)?);
@@ -146,7 +173,7 @@ pub(super) fn rules(host: &wire::HostConfig) -> Result<Vec<DeviceRule>, Error> {
 }
 
 /// Reads `c 1:3 rwm`, with `*` for any number.
-fn rule(text: &str) -> Result<DeviceRule, Error> {
+pub(crate) fn rule(text: &str) -> Result<DeviceRule, Error> {
     let invalid = || Error::invalid(format!("invalid device cgroup rule format: '{text}'"));
     let mut words = text.split(' ');
     let (Some(kind), Some(numbers), Some(access), None) =
@@ -217,6 +244,23 @@ mod tests {
         assert_eq!(rules.len(), 2);
         assert!(!rules[0].allow);
         assert_eq!(rules[1].access.as_deref(), Some("r"));
+    }
+
+    #[test]
+    fn a_directory_stands_for_its_devices() {
+        let mapping = |host: &str| wire::DeviceMapping {
+            path_on_host: host.to_owned(),
+            path_in_container: "/dev/mine".to_owned(),
+            ..Default::default()
+        };
+        let found = mapped(&mapping("/dev")).expect("devices");
+        assert!(
+            found
+                .iter()
+                .any(|(inside, node)| inside == Path::new("/dev/mine/null") && node.minor == 3)
+        );
+        assert!(mapped(&mapping("/etc")).is_err());
+        assert!(mapped(&mapping("/etc/hostname")).is_err());
     }
 
     #[test]

@@ -12,16 +12,20 @@ use rustix::fs::{
 /// Directories deeper than this are refused: each costs two descriptors while it is copied.
 const DEPTH_MAX: usize = 200;
 
-/// Copies what is at `inside` below `root` to the directory `target`. Nothing there is fine.
-pub(super) fn tree(root: &OwnedFd, inside: &Path, target: &Path) -> io::Result<()> {
+/// Opens the directory at `inside` below `root`; `None` when there is none.
+pub(super) fn source(root: &OwnedFd, inside: &Path) -> io::Result<Option<OwnedFd>> {
     let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
     let below = inside.strip_prefix("/").unwrap_or(inside);
-    let opened = rustix::fs::openat2(root, below, flags, Mode::empty(), ResolveFlags::IN_ROOT);
-    let source = match opened {
-        Ok(source) => source,
-        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
+    match rustix::fs::openat2(root, below, flags, Mode::empty(), ResolveFlags::IN_ROOT) {
+        Ok(source) => Ok(Some(source)),
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Copies the contents and attributes of a directory to the directory `target`.
+pub(super) fn tree(source: OwnedFd, target: &Path) -> io::Result<()> {
+    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
     let target = rustix::fs::openat(CWD, target, flags | OFlags::NOFOLLOW, Mode::empty())?;
     directory(source, target, 0)
 }
@@ -160,7 +164,9 @@ mod tests {
         let copied = |inside: &str| {
             let target = dir.path().join(format!("to{}", inside.replace('/', "-")));
             fs::create_dir(&target).expect("mkdir");
-            tree(&opened, Path::new(inside), &target).expect("copy");
+            if let Some(source) = source(&opened, Path::new(inside)).expect("open") {
+                tree(source, &target).expect("copy");
+            }
             target
         };
         let target = copied("/inside");

@@ -282,7 +282,8 @@ impl Server {
 fn adopt_orphans(spec: &Spec) -> io::Result<Option<SignalFd>> {
     let namespaces = spec.linux.iter().flat_map(|linux| &linux.namespaces);
     let mut pid = namespaces.filter(|namespace| namespace.kind == NamespaceKind::Pid);
-    if pid.next().is_some() {
+    // One that is joined does not end with this container.
+    if pid.any(|namespace| namespace.path.is_none()) {
         return Ok(None);
     }
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;

@@ -142,6 +142,25 @@ const OPERATIONS: &[(&str, &[&[&str]])] = &[
     ("exec", &[&["exec", "running", "true"]]),
     ("kill", &[&["kill", "running"]]),
     ("pause", &[&["pause", "running"], &["unpause", "running"]]),
+    (
+        "volume",
+        &[
+            &["volume", "create", "data"],
+            &[
+                "create",
+                "--name",
+                "box",
+                "-v",
+                "data:/etc",
+                "-v",
+                "/bin",
+                "busybox",
+                "true",
+            ],
+            &["rm", "-v", "box"],
+            &["volume", "rm", "data"],
+        ],
+    ),
 ];
 
 /// An engine with a container that runs and one that is ready to.
@@ -295,6 +314,11 @@ fn exec_recovers_at_every_step() {
 fn kill_and_pause_recover_at_every_step() {
     kill_at_every_point_of("kill");
     kill_at_every_point_of("pause");
+}
+
+#[test]
+fn volumes_recover_at_every_step() {
+    kill_at_every_point_of("volume");
 }
 
 #[test]

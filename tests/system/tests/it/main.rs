@@ -22,12 +22,14 @@ mod lifecycle;
 mod limits;
 mod logs;
 mod mounts;
+mod namespaces;
 mod network;
 mod packages;
 mod registry;
 mod run;
 mod terminal;
 mod update;
+mod volumes;
 mod websocket;
 
 use wharf_tests_system::{Client, Engine, needs};
