@@ -14,6 +14,7 @@ mod answer;
 mod body;
 mod call;
 mod client;
+mod dialect;
 mod guard;
 mod hijack;
 mod link;

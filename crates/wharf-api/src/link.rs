@@ -62,7 +62,11 @@ impl Link {
 
     /// Returns who is at its other end, as far as that is known.
     pub(crate) fn caller(&self) -> Option<Caller> {
-        self.client.caller()
+        // With TLS the socket's other end is the engine itself.
+        match self.reach {
+            Reach::Local => self.client.caller(),
+            Reach::Tcp | Reach::Tls => None,
+        }
     }
 
     /// Returns once the client has read what was sent to it, or has not in a while.

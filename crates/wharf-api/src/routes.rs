@@ -4,6 +4,7 @@
 //! that returns. What the API means is the engine's business.
 
 mod archive;
+mod checkpoints;
 mod containers;
 mod exec;
 mod images;
@@ -27,6 +28,7 @@ use crate::version::VersionError;
 pub(crate) const TABLES: &[&[Route]] = &[
     system::ROUTES,
     containers::ROUTES,
+    checkpoints::ROUTES,
     archive::ROUTES,
     exec::ROUTES,
     images::ROUTES,

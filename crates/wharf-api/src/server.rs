@@ -31,11 +31,11 @@ use crate::opening::{self, Opening};
 use crate::routes;
 use crate::tls::Tls;
 
-/// Connections of one listener at a time.
-const MAX_CONNECTIONS: usize = 8192;
+/// Connections of one listener at a time. With the longest heads each, they take 256 MB.
+const MAX_CONNECTIONS: usize = 4096;
 
 /// Longest head of a request.
-pub(crate) const MAX_HEAD: usize = 128 * 1024;
+pub(crate) const MAX_HEAD: usize = 64 * 1024;
 
 /// Most headers of a request.
 pub(crate) const MAX_HEADERS: usize = 100;

@@ -235,6 +235,16 @@ def images(client):
     assert client.df()["Images"]
 
 
+def commit(client):
+    box = client.containers.run(IMAGE, ["touch", "/made"], detach=True)
+    box.wait()
+    made = box.commit("py/made", "2", message="by a test", author="me", changes=["CMD [\"ls\", \"/made\"]"])
+    assert made.attrs["Comment"] == "by a test" and made.attrs["Author"] == "me"
+    assert client.containers.run("py/made:2", remove=True) == b"/made\n"
+    box.remove()
+    client.images.remove("py/made:2")
+
+
 def archive_of(name, content):
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:

@@ -14,6 +14,7 @@ use wharf_wire::{StopQuery, UpdateConfig, WaitCondition};
 use crate::answer::{Answer, Failure, empty, json, json_stream, json_with, line, typed};
 use crate::body::{Body, LateError, written};
 use crate::call::{Call, blocking};
+use crate::dialect;
 use crate::hijack::{self, Process};
 use crate::router::{Route, route};
 use crate::version::ApiVersion;
@@ -59,7 +60,8 @@ async fn list(call: Call) -> Result<Answer, Failure> {
 async fn create(mut call: Call) -> Result<Answer, Failure> {
     let query = CreateQuery::read(&call.query);
     Call::refuse_foreign_platform(&query.platform)?;
-    let body: ContainerCreateBody = call.document().await?;
+    let mut body: ContainerCreateBody = call.document().await?;
+    dialect::create_body(call.version, &mut body);
     let caller = call.caller();
     let created = call
         .engine
@@ -136,16 +138,16 @@ async fn start(call: Call) -> Result<Answer, Failure> {
 }
 
 async fn stop(call: Call) -> Result<Answer, Failure> {
-    call.engine
-        .stop(call.name(), &StopQuery::read(&call.query)?)
-        .await?;
+    let mut query = StopQuery::read(&call.query)?;
+    dialect::stop_query(call.version, &mut query);
+    call.engine.stop(call.name(), &query).await?;
     Ok(empty(NO_CONTENT))
 }
 
 async fn restart(call: Call) -> Result<Answer, Failure> {
-    call.engine
-        .restart(call.name(), &StopQuery::read(&call.query)?)
-        .await?;
+    let mut query = StopQuery::read(&call.query)?;
+    dialect::stop_query(call.version, &mut query);
+    call.engine.restart(call.name(), &query).await?;
     Ok(empty(NO_CONTENT))
 }
 
@@ -197,9 +199,8 @@ async fn remove(call: Call) -> Result<Answer, Failure> {
 
 /// The head of the answer goes out at once: who has read it knows that an exit from now on is not missed.
 async fn wait(call: Call) -> Result<Answer, Failure> {
-    let waiting = call
-        .engine
-        .wait(call.name(), WaitCondition::read(&call.query)?)?;
+    let condition = dialect::wait_condition(call.version, WaitCondition::read(&call.query)?);
+    let waiting = call.engine.wait(call.name(), condition)?;
     Ok(json_stream(Body::endless(stream::once(async move {
         line(&waiting.await).map_err(io::Error::other)
     }))))

@@ -2,15 +2,14 @@
 
 use http::StatusCode;
 use http::header::HeaderValue;
-use serde_json::Value;
 use wharf_engine::{Engine, ImportRequest};
-use wharf_wire::{ImageCreateQuery, ImageListQuery, ImageRemoveQuery, ImageSummary, Progress};
+use wharf_wire::{ImageCreateQuery, ImageListQuery, ImageRemoveQuery, Progress};
 
 use crate::answer::{self, Answer, Failure, empty, json_stream, line, typed};
 use crate::body::{Body, BodyWriter, LateError, written};
 use crate::call::{Call, blocking};
+use crate::dialect;
 use crate::router::{Route, route};
-use crate::version::ApiVersion;
 
 pub(super) const ROUTES: &[Route] = &[
     route!(GET "/images/json" since (1, 24) => list),
@@ -24,68 +23,22 @@ pub(super) const ROUTES: &[Route] = &[
     route!(DELETE "/images/{name...}" since (1, 24) => remove),
 ];
 
-/// The size had a second name before this version.
-const ONE_SIZE: ApiVersion = ApiVersion::new(1, 44);
-
-/// An image's configuration had all members of a container's before this version.
-const OWN_CONFIG: ApiVersion = ApiVersion::new(1, 50);
-
-/// Images without a name were listed as `<none>` before this version.
-const NO_NONE: ApiVersion = ApiVersion::new(1, 43);
-
 async fn list(call: Call) -> Result<Answer, Failure> {
-    let mut images = call.engine.images(&ImageListQuery::read(&call.query)?)?;
+    let mut query = ImageListQuery::read(&call.query)?;
+    dialect::image_list_query(call.version, &mut query, call.query.non_empty("filter"));
+    let mut images = call.engine.images(&query)?;
     for image in &mut images {
-        as_of(image, call.version);
+        dialect::image_summary(call.version, image);
     }
     Ok(answer::json(&images))
 }
 
-/// Writes an image as clients of a version know it.
-fn as_of(image: &mut ImageSummary, version: ApiVersion) {
-    if version < ONE_SIZE {
-        image.virtual_size = image.size;
-    }
-    if version < NO_NONE && image.repo_tags.is_empty() && image.repo_digests.is_empty() {
-        image.repo_tags.push("<none>:<none>".to_owned());
-        image.repo_digests.push("<none>@<none>".to_owned());
-    }
-}
-
 async fn inspect(call: Call) -> Result<Answer, Failure> {
     call.refuse(&["platform"])?;
-    let mut image = call.engine.image_inspect(call.name())?;
-    if call.version < ONE_SIZE {
-        image.virtual_size = image.size;
-    }
-    if call.version >= OWN_CONFIG {
-        return Ok(answer::json(&image));
-    }
+    let image = call.engine.image_inspect(call.name())?;
     let mut document = serde_json::to_value(&image).unwrap_or_default();
-    add_container_settings(&mut document);
+    dialect::image(call.version, &mut document);
     Ok(answer::json(&document))
-}
-
-/// Adds what an image's configuration had when it was a container's configuration, all of it at zero.
-fn add_container_settings(image: &mut Value) {
-    let Some(config) = image.get_mut("Config").and_then(Value::as_object_mut) else {
-        return;
-    };
-    let texts = ["Hostname", "Domainname", "User", "Image", "WorkingDir"];
-    let flags = [
-        "AttachStdin",
-        "AttachStdout",
-        "AttachStderr",
-        "Tty",
-        "OpenStdin",
-        "StdinOnce",
-    ];
-    let lists = ["Env", "Cmd", "Volumes", "Entrypoint", "OnBuild", "Labels"];
-    let zeros = texts.into_iter().zip(std::iter::repeat(Value::from("")));
-    let zeros = zeros.chain(flags.into_iter().zip(std::iter::repeat(Value::from(false))));
-    for (name, zero) in zeros.chain(lists.into_iter().zip(std::iter::repeat(Value::Null))) {
-        config.entry(name).or_insert(zero);
-    }
 }
 
 async fn history(call: Call) -> Result<Answer, Failure> {
@@ -209,41 +162,5 @@ fn tell(writer: &BodyWriter, progress: &Progress) {
         .and_then(|line| writer.send(line));
     if let Err(error) = sent {
         tracing::debug!(%error, "nobody listens to the progress");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn older_clients_see_a_containers_settings_in_an_image() {
-        let mut image = json!({"Id": "x", "Config": {"Cmd": ["sh"], "User": "me"}});
-        add_container_settings(&mut image);
-        let expected = json!({"Id": "x", "Config": {
-            "Cmd": ["sh"], "User": "me", "Hostname": "", "Domainname": "", "Image": "", "WorkingDir": "",
-            "AttachStdin": false, "AttachStdout": false, "AttachStderr": false, "Tty": false, "OpenStdin": false,
-            "StdinOnce": false, "Env": null, "Volumes": null, "Entrypoint": null, "OnBuild": null, "Labels": null,
-        }});
-        assert_eq!(image, expected);
-    }
-
-    #[test]
-    fn older_clients_see_images_as_they_were() {
-        let image = ImageSummary {
-            size: 7,
-            ..Default::default()
-        };
-        for (minor, virtual_size, tags) in [(51, 0, 0), (44, 0, 0), (43, 7, 0), (42, 7, 1)] {
-            let mut seen = image.clone();
-            as_of(&mut seen, ApiVersion::new(1, minor));
-            assert_eq!(
-                (seen.virtual_size, seen.repo_tags.len()),
-                (virtual_size, tags),
-                "1.{minor}"
-            );
-        }
     }
 }

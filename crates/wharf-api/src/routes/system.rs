@@ -10,6 +10,7 @@ use wharf_wire::EventsQuery;
 use crate::answer::{Answer, Failure, json, json_stream, line, typed};
 use crate::body::Body;
 use crate::call::{Call, blocking};
+use crate::dialect;
 use crate::router::{Route, route};
 
 pub(super) const ROUTES: &[Route] = &[
@@ -54,7 +55,7 @@ async fn version(call: Call) -> Result<Answer, Failure> {
 }
 
 async fn info(call: Call) -> Result<Answer, Failure> {
-    Ok(json(&call.engine.info()))
+    Ok(json(&dialect::info(call.version, &call.engine.info())))
 }
 
 async fn events(call: Call) -> Result<Answer, Failure> {

@@ -233,4 +233,21 @@ mod tests {
         let repeated: Vec<_> = names.windows(2).filter(|pair| pair[0] == pair[1]).collect();
         assert!(repeated.is_empty(), "{repeated:?}");
     }
+
+    #[test]
+    fn the_documentation_names_every_setting() {
+        let text = include_str!("../../../../docs/daemon.md");
+        let (served, refused) = text.split_once("## Refused").expect("both are documented");
+        let missing: Vec<_> = KEYS
+            .iter()
+            .map(|key| (served, key.name))
+            .chain(REFUSED.iter().map(|setting| (refused, setting.key)))
+            .filter(|(text, key)| !text.contains(&format!("`{key}`")))
+            .collect();
+        assert!(
+            missing.is_empty(),
+            "{:?}",
+            missing.iter().map(|(_, key)| key).collect::<Vec<_>>()
+        );
+    }
 }

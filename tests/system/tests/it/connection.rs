@@ -516,3 +516,156 @@ fn endless_answers_do_not_hold_up_the_engines_end() {
         "an answer cut off must not look complete"
     );
 }
+
+/// Bytes of memory the engine has in use.
+fn resident(engine: &Engine) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", engine.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line
+        .and_then(|line| line.trim().strip_suffix(" kB"))
+        .unwrap();
+    kilobytes.trim().parse::<u64>().unwrap() * 1024
+}
+
+/// Asserts that the engine answers, and has not grown much beyond `before`.
+#[track_caller]
+fn assert_bounded(engine: &Engine, before: u64, most: u64, what: &str) {
+    assert!(engine.answers(), "{what}");
+    let grown = resident(engine).saturating_sub(before);
+    assert!(grown < most, "{what}: {grown} bytes more");
+}
+
+#[test]
+fn attack_n5_slow_heads_take_what_is_bounded() {
+    if !needs::met(&[]) {
+        return;
+    }
+    let engine = Engine::start();
+    let before = resident(&engine);
+    let piece = format!("X: {}\r\n", "x".repeat(1000)).repeat(60);
+    for second in ["", "GET /_ping HTTP/1.1\r\nHost: wharf\r\n\r\n"] {
+        // The first request of a connection and a later one are read by different hands.
+        let open: Vec<Wire> = (0..500)
+            .map(|_| {
+                let mut wire = Wire::open(&engine);
+                wire.send(second);
+                wire.send("POST /containers/create HTTP/1.1\r\nHost: wharf\r\n");
+                wire.send(&piece);
+                wire
+            })
+            .collect();
+        assert_bounded(&engine, before, 100 << 20, "500 heads of 60 KB");
+        drop(open);
+    }
+    engine.finish();
+}
+
+#[test]
+fn attack_n5_http2_is_refused_before_its_streams() {
+    if !needs::met(&[]) {
+        return;
+    }
+    let engine = Engine::start();
+    let before = resident(&engine);
+    let mut request = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    request.extend_from_slice(&[0, 0, 0, 4, 0, 0, 0, 0, 0]);
+    for stream in (1..200_000_u32).step_by(2) {
+        // HEADERS, their end, `:method: GET`, `:path: /`.
+        request.extend_from_slice(&[0, 0, 2, 1, 5]);
+        request.extend_from_slice(&stream.to_be_bytes());
+        request.extend_from_slice(&[0x82, 0x84]);
+    }
+    let answered = status(&engine, &request);
+    let known = [Some("HTTP/1.1 400 Bad Request"), None];
+    assert!(known.contains(&answered.as_deref()), "{answered:?}");
+    // An offer to go on with HTTP/2 is not taken up.
+    let upgrade = b"GET /_ping HTTP/1.1\r\nHost: wharf\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
+        HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\n";
+    assert_eq!(status(&engine, upgrade).as_deref(), Some("HTTP/1.1 200 OK"));
+    assert_bounded(&engine, before, 30 << 20, "100,000 streams");
+    engine.finish();
+}
+
+#[test]
+fn attack_n5_requests_nobody_reads_the_answers_of_wait() {
+    if !needs::met(&[]) {
+        return;
+    }
+    let engine = Engine::start();
+    let before = resident(&engine);
+    let mut wire = Wire::open(&engine);
+    wire.stream.set_nonblocking(true).unwrap();
+    let requests = "GET /info HTTP/1.1\r\nHost: wharf\r\n\r\n".repeat(100_000);
+    let mut sent = 0;
+    let mut full = None;
+    wait::until_true("the engine to read no more", || {
+        match wire.stream.write(&requests.as_bytes()[sent..]) {
+            Ok(length) => {
+                full = None;
+                sent += length;
+                sent == requests.len()
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                // Until it reads no more for want of room for its answers.
+                let now = std::time::Instant::now();
+                let since = *full.get_or_insert(now);
+                now.duration_since(since) > Duration::from_secs(2)
+            }
+        }
+    });
+    assert!(sent < requests.len() / 2, "{sent} bytes were taken");
+    assert_bounded(&engine, before, 30 << 20, "100,000 requests");
+    drop(wire);
+    engine.finish();
+}
+
+#[test]
+fn attack_n5_trailers_are_bounded() {
+    if !needs::met(&[]) {
+        return;
+    }
+    let engine = Engine::start();
+    let before = resident(&engine);
+    let head = "POST /containers/create HTTP/1.1\r\nHost: wharf\r\nContent-Type: application/json\r\n\
+        Transfer-Encoding: chunked\r\nTrailer: X\r\n\r\n2\r\n{}\r\n0\r\n";
+    let trailers = "X: y\r\n".repeat(5_000_000);
+    let answered = status(&engine, format!("{head}{trailers}\r\n").as_bytes());
+    assert_eq!(answered.as_deref(), Some("HTTP/1.1 400 Bad Request"));
+    assert_bounded(&engine, before, 30 << 20, "30 MB of trailers");
+    engine.finish();
+}
+
+/// Nothing judges requests before the engine does, and bytes after a request are never taken for its body.
+#[test]
+fn attack_n1_a_body_is_as_long_as_its_length_says() {
+    if !needs::met(&["busybox"]) {
+        return;
+    }
+    let engine = Engine::with_busybox();
+    let kind = "Host: wharf\r\nContent-Type: application/json\r\n";
+    let body = r#"{"Image":"busybox"}"#;
+    let length = body.len();
+    for request in [
+        format!("POST /containers/create HTTP/1.1\r\n{kind}Content-Length: 0\r\n\r\n{body}"),
+        format!("POST /containers/create HTTP/1.1\r\n{kind}\r\n{body}"),
+        format!(
+            "POST /containers/create HTTP/1.1\r\n{kind}Content-Length: 0\r\nContent-Length: {length}\r\n\r\n{body}"
+        ),
+        format!(
+            "POST /containers/create HTTP/1.1\r\n{kind}Content-Length: {length}\r\nTransfer-Encoding: identity\r\n\r\n{body}"
+        ),
+    ] {
+        let answered = status(&engine, request.as_bytes());
+        assert_eq!(
+            answered.as_deref(),
+            Some("HTTP/1.1 400 Bad Request"),
+            "{request}"
+        );
+    }
+    let list = engine
+        .request("GET", "/containers/json?all=1", b"")
+        .unwrap();
+    assert_eq!(list.json(), json!([]));
+    engine.finish();
+}

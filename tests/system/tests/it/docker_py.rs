@@ -96,3 +96,8 @@ fn events() {
 fn images() {
     scenario("images");
 }
+
+#[test]
+fn an_image_of_a_container() {
+    scenario("commit");
+}
