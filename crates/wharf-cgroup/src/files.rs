@@ -12,9 +12,13 @@ pub(crate) fn read(path: &Path) -> Result<String, CgroupError> {
 
 /// Reads a file of one number; `max`, and v1's nearly 2^63, are no limit.
 pub(crate) fn read_limit(path: &Path) -> Result<Option<u64>, CgroupError> {
+    limit_of(path, &read(path)?)
+}
+
+/// The limit in a file's text.
+pub(crate) fn limit_of(path: &Path, text: &str) -> Result<Option<u64>, CgroupError> {
     /// v1 counts in pages: the greatest limit is the greatest multiple of any page size.
     const NO_LIMIT: u64 = 0x7fff_ffff_ffff_0000;
-    let text = read(path)?;
     match text.trim_end() {
         "max" => Ok(None),
         number => match number.parse() {

@@ -406,7 +406,7 @@ impl Cgroup {
         })
     }
 
-    fn is_v2(&self) -> bool {
+    pub(crate) fn is_v2(&self) -> bool {
         self.legacy.is_empty()
     }
 

@@ -34,5 +34,6 @@ pub use hierarchies::{DetectError, Hierarchies, Hierarchy};
 pub use oom::OomWatch;
 pub use plan::{Current, DeviceProgram, Failure, Plan, PlanError, Target, UNIFIED, Write, plan};
 pub use stats::{
-    BlkioEntry, BlkioOperation, BlkioStats, CpuStats, HugetlbStats, MemoryStats, PidsStats, Stats,
+    BlkioEntry, BlkioOperation, BlkioStats, CpuStats, HugetlbStats, MemoryStats, Meter, PidsStats,
+    Stats,
 };

@@ -1,5 +1,6 @@
 //! What a group uses.
 
+mod meter;
 mod v1;
 mod v2;
 
@@ -12,6 +13,7 @@ use rustix::io::Errno;
 use crate::files;
 use crate::group::CgroupError;
 
+pub use meter::Meter;
 pub(crate) use v1::read as read_v1;
 pub(crate) use v2::read as read_v2;
 

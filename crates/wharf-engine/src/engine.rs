@@ -11,7 +11,7 @@ use crate::inner::Inner;
 use crate::start::Starter;
 use crate::{
     Attachment, Caller, Config, ContainerFiles, Defaults, Error, EventStream, FilesFor,
-    ImportRequest, LogStream, OpenError,
+    ImportRequest, LogStream, OpenError, StatsStream,
 };
 
 /// The engine: cheap to clone, all clones are the same engine.
@@ -341,6 +341,14 @@ impl Engine {
     /// There is none of this name.
     pub fn inspect(&self, name: &str, size: bool) -> Result<wire::ContainerInspect, Error> {
         self.inner.inspect(&self.find(name)?, size)
+    }
+
+    /// Returns what a container uses.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub async fn stats(&self, name: &str, query: wire::StatsQuery) -> Result<StatsStream, Error> {
+        self.inner.stats(&self.find(name)?, query).await
     }
 
     /// Returns a container's processes, read from /proc by the engine itself; `ps_args` chooses the

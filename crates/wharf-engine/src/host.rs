@@ -103,7 +103,7 @@ fn processors() -> i64 {
 }
 
 /// Bytes of memory.
-fn memory(meminfo: &str) -> i64 {
+pub(crate) fn memory(meminfo: &str) -> i64 {
     let line = meminfo
         .lines()
         .find_map(|line| line.strip_prefix("MemTotal:"));

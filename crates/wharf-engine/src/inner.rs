@@ -7,6 +7,7 @@
 //!   here is dropped;
 //! - the trash's task, which deletes what has been removed, one at a time;
 //! - the task that waits for the next health probe, and one for each probe under way;
+//! - the task that reads what containers use, while somebody listens;
 //! - a task a planned restart, which ends early when the engine shuts down.
 //!
 //! No lock here is held while anything is waited for. A container's states *starting* and *removing*
@@ -33,6 +34,7 @@ use crate::images::Images;
 use crate::records::Records;
 use crate::registry::Registry;
 use crate::security::Filters;
+use crate::stats::Listeners;
 use crate::userns::UserNamespaces;
 use crate::volumes::Volumes;
 
@@ -57,6 +59,8 @@ pub(crate) struct Inner {
     pub(crate) spawner: Spawner,
     /// When containers' healths are probed.
     pub(crate) schedule: Schedule,
+    /// Who is told what containers use.
+    pub(crate) listeners: Listeners,
     pub(crate) filters: Filters,
     pub(crate) controllers: Controllers,
     pub(crate) user_namespaces: UserNamespaces,

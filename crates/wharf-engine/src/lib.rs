@@ -12,7 +12,7 @@
 //!   gets;
 //! - `health` looks after containers that say how they are probed;
 //! - `borrowed` is what a start gets of other containers and of volumes;
-//! - `exec`, `attach`, `logs`, `list`, `inspect`, `top`, `system`, `events`, `images` answer.
+//! - `exec`, `attach`, `logs`, `list`, `inspect`, `top`, `stats`, `system`, `events`, `images` answer.
 //!
 //! Fail points (`wharf_types::failpoint`), each between two steps that a kill could separate:
 //! `engine.create.{begun, snapshot-made, files-made, recorded}`,
@@ -62,6 +62,7 @@ mod signals;
 mod spec;
 mod start;
 mod state;
+mod stats;
 mod steps;
 mod stop;
 mod streams;
@@ -81,6 +82,6 @@ pub use error::{Error, ErrorKind};
 pub use hello::GREETING;
 pub use images::ImportRequest;
 pub use open::OpenError;
-pub use streams::{Attachment, EventStream, LogStream};
+pub use streams::{Attachment, EventStream, LogStream, StatsStream};
 pub use userns::{Caller, RemapError};
 pub use wharf_network::AddressPool;

@@ -34,6 +34,7 @@ use crate::records::{Change, Contents, Durability, Records};
 use crate::recovery;
 use crate::registry::Registry;
 use crate::security::Filters;
+use crate::stats::Listeners;
 use crate::userns::{RemapError, UserNamespaces};
 use crate::volumes::Volumes;
 
@@ -137,6 +138,7 @@ impl Inner {
             isolated,
             spawner,
             schedule: Schedule::default(),
+            listeners: Listeners::default(),
             filters: Filters::default(),
             controllers: Controllers::of(&hierarchies),
             user_namespaces,

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -43,6 +44,23 @@ impl Stream for LogStream {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.chunks.poll_next_unpin(cx)
+    }
+}
+
+/// What a container uses, a document a second; it ends with the container.
+pub struct StatsStream(pub(crate) BoxStream<'static, Arc<wire::ContainerStats>>);
+
+impl std::fmt::Debug for StatsStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StatsStream")
+    }
+}
+
+impl Stream for StatsStream {
+    type Item = Arc<wire::ContainerStats>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_next_unpin(cx)
     }
 }
 

@@ -44,6 +44,7 @@ mod reservations;
 mod resolver;
 mod route;
 mod sandbox;
+mod traffic;
 mod watch;
 
 pub use namespace::NamespaceError;
@@ -54,3 +55,4 @@ pub use network::{
 pub use ports::{HostPort, PortRequest, Protocol, PublishError, PublishedPort, UnknownProtocol};
 pub use resolver::{HostsFile, Resolver};
 pub use sandbox::{IsolatedPool, MacAddress, Sandbox, SandboxError};
+pub use traffic::{Counters, Interface, Traffic, TrafficMeter, interfaces};

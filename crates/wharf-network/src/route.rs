@@ -115,6 +115,17 @@ pub(crate) fn link_by_index(socket: &mut Socket, index: u32) -> Result<Option<Li
     Ok(socket.get(&request, read_link)?.flatten())
 }
 
+/// Every link, with its name.
+pub(crate) fn links(socket: &mut Socket) -> Result<Vec<(String, Link)>, Refusal> {
+    let mut request = Message::new(GET_LINK, 0, &link_header(0, 0));
+    request.u32(LINK_WANTED, NO_STATISTICS);
+    socket.dump(&request, |found: &mut Vec<(String, Link)>, answer| {
+        let name = answer.body.get(16..).and_then(|a| attribute(a, LINK_NAME));
+        let name = name.map(text).unwrap_or_default().to_owned();
+        found.extend(read_link(answer).map(|link| (name, link)));
+    })
+}
+
 fn read_link(answer: Answer<'_>) -> Option<Link> {
     let body = answer.body;
     let attributes = body.get(16..)?;

@@ -2,14 +2,14 @@
 
 use std::io;
 
-use futures_util::stream;
+use futures_util::stream::{self, StreamExt as _};
 use http::StatusCode;
 use http::header::HeaderValue;
 use wharf_engine::{Attachment, FilesFor};
 use wharf_wire::{
     AttachQuery, ContainerCreateBody, CreateQuery, ListQuery, LogsQuery, RemoveQuery, ResizeQuery,
 };
-use wharf_wire::{StopQuery, UpdateConfig, WaitCondition};
+use wharf_wire::{StatsQuery, StopQuery, UpdateConfig, WaitCondition};
 
 use crate::answer::{Answer, Failure, empty, json, json_stream, json_with, line, typed};
 use crate::body::{Body, LateError, written};
@@ -25,6 +25,7 @@ pub(super) const ROUTES: &[Route] = &[
     route!(POST "/containers/create" since (1, 24) => create),
     route!(GET "/containers/{id}/json" since (1, 24) => inspect),
     route!(GET "/containers/{id}/top" since (1, 24) => top),
+    route!(GET "/containers/{id}/stats" since (1, 24) => stats),
     route!(GET "/containers/{id}/logs" since (1, 24) => logs),
     route!(GET "/containers/{id}/changes" since (1, 24) => changes),
     route!(GET "/containers/{id}/export" since (1, 24) => export),
@@ -104,6 +105,17 @@ async fn logs(call: Call) -> Result<Answer, Failure> {
         Body::stream(log)
     };
     Ok(typed(StatusCode::OK, content_type, body))
+}
+
+async fn stats(call: Call) -> Result<Answer, Failure> {
+    let query = StatsQuery::read(&call.query);
+    let stats = call.engine.stats(call.name(), query).await?;
+    let lines = stats.map(|document| line(&*document).map_err(io::Error::other));
+    Ok(json_stream(if query.stream {
+        Body::endless(lines)
+    } else {
+        Body::stream(lines)
+    }))
 }
 
 async fn changes(call: Call) -> Result<Answer, Failure> {

@@ -64,7 +64,7 @@ fn processor_time(dir: &Path, cpu: &mut CpuStats) -> Result<(), CgroupError> {
     Ok(())
 }
 
-fn throttling(text: &str, cpu: &mut CpuStats) {
+pub(super) fn throttling(text: &str, cpu: &mut CpuStats) {
     for (key, value) in key_values(text) {
         match key {
             "nr_periods" => cpu.periods = value,
