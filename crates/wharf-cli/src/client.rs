@@ -8,10 +8,12 @@
 //! is idle: `run` needs three, since being attached and waiting each hold one.
 
 pub(crate) mod connect;
+mod documents;
 mod error;
 mod file_body;
 mod reply;
 
+pub(crate) use documents::Documents;
 pub(crate) use error::ClientError;
 pub(crate) use file_body::FileBody;
 pub(crate) use reply::Reply;

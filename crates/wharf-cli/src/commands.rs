@@ -33,6 +33,7 @@ mod rmi;
 mod run;
 mod save;
 mod start;
+mod stats;
 mod stop;
 mod system_df;
 mod table;

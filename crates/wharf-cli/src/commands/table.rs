@@ -4,7 +4,8 @@ use super::AnyCommand;
 use super::{
     attach, commit, contexts, cp, create, dial_stdio, diff, events, exec, export, history,
     image_inspect, images, import, info, inspect, kill, load, logs, pause, port, ps, pull, rename,
-    restart, rm, rmi, run, save, start, stop, system_df, tag, top, update, version, volumes, wait,
+    restart, rm, rmi, run, save, start, stats, stop, system_df, tag, top, update, version, volumes,
+    wait,
 };
 
 /// Every command, in the order of their plain names.
@@ -48,6 +49,7 @@ pub(super) static COMMANDS: &[&dyn AnyCommand] = &[
     &run::COMMAND,
     &save::COMMAND,
     &start::COMMAND,
+    &stats::COMMAND,
     &stop::COMMAND,
     &system_df::COMMAND,
     &tag::COMMAND,
@@ -103,7 +105,7 @@ pub(super) fn is_hidden(names: &[&str]) -> bool {
 
 /// Commands of Docker's; those that are not found are not served.
 const DOCKERS: &str = " build builder buildx checkpoint commit compose completion config container context cp image login logout manifest \
-    network node plugin prune push search secret service stack stats swarm system trust update volume ";
+    network node plugin prune push search secret service stack swarm system trust update volume ";
 
 /// Finds a group.
 pub(super) fn group(name: &str) -> Option<&'static Group> {

@@ -27,6 +27,7 @@ mod network;
 mod packages;
 mod registry;
 mod run;
+mod stats;
 mod terminal;
 mod update;
 mod volumes;
