@@ -52,6 +52,15 @@ impl Definition {
         };
         parent.join(self.id.to_string())
     }
+
+    /// What its records outlast. A container that is removed as it ends is gone after the machine's
+    /// crash in any case, and what its files left is cleared away.
+    pub(crate) fn durability(&self) -> Durability {
+        match self.host.auto_remove {
+            true => Durability::Engine,
+            false => Durability::Machine,
+        }
+    }
 }
 
 /// What changes of a container. Its one writer is whoever brings it from one state to the next.

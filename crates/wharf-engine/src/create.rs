@@ -185,9 +185,14 @@ impl Inner {
     fn establish(&self, container: &Container, wishes: Vec<Wish>) -> Result<(), Error> {
         let result = self.make_files(container, &wishes).and_then(|mut changes| {
             failpoint::hit("engine.create.files-made");
+            // A volume may outlast the container.
+            let durability = match changes.is_empty() {
+                true => container.definition.durability(),
+                false => Durability::Machine,
+            };
             changes.push(container.addition());
             self.records
-                .commit(changes, Durability::Machine)
+                .commit(changes, durability)
                 .wait()
                 .map_err(|error| Error::internal("cannot create the container", error))
         });

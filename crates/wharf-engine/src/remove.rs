@@ -17,7 +17,7 @@ use wharf_wire as wire;
 use crate::container::{Container, Wanted, refuse};
 use crate::error::{Error, ErrorKind};
 use crate::inner::Inner;
-use crate::records::Durability;
+use crate::records::{Commit, Durability};
 use crate::state::{Denied, Event};
 
 /// How often a container is ended to be removed, when its policy starts it at the same time.
@@ -86,18 +86,16 @@ impl Inner {
         volumes: bool,
         durability: Durability,
     ) -> Result<(), Error> {
-        let begun =
-            container.transition(&self.records, Durability::Engine, Event::Remove, |status| {
-                status.takes_volumes = volumes
-            });
+        let begun = self.begin_removal(container, volumes);
         match begun {
             // Before anything is taken away: a half of a container would be worse than a whole one.
-            Ok(commit) => commit.done().await.map_err(|error| {
+            Ok(Some(commit)) => commit.done().await.map_err(|error| {
                 self.removal_failed(
                     container,
                     Error::internal("cannot remove the container", error),
                 )
             })?,
+            Ok(None) => {}
             // With --rm a container is removed when it ends; whoever asks for it meanwhile gets
             // what they want.
             Err(Denied::Removing) if container.definition.host.auto_remove => {
@@ -109,12 +107,14 @@ impl Inner {
         }
         failpoint::hit("engine.remove.recorded");
         container.live().waiting.clear();
-        self.released(container).await;
         let inner = Arc::clone(self);
         let target = Arc::clone(container);
         let removed = self
             .blocking(move || inner.remove_everything(&target, volumes, durability))
             .await;
+        // What its last run had in the kernel goes at the same time: who is told that the container is
+        // removed finds no mount and no cgroup of it.
+        self.released(container).await;
         match removed {
             Ok(()) => {
                 self.tell(container, "destroy");
@@ -127,6 +127,25 @@ impl Inner {
             }
             Err(error) => Err(self.removal_failed(container, error)),
         }
+    }
+
+    /// Takes a container for its removal. That one removed as it ends is being removed need not be put on
+    /// record: its end is, and stands for it.
+    fn begin_removal(
+        &self,
+        container: &Container,
+        volumes: bool,
+    ) -> Result<Option<Commit>, Denied> {
+        let has_ended = container.status().state.ended().is_some();
+        if has_ended && volumes && container.definition.host.auto_remove {
+            return container.publish(Event::Remove).map(|()| None);
+        }
+        let event = Event::Remove;
+        container
+            .transition(&self.records, Durability::Engine, event, |status| {
+                status.takes_volumes = volumes;
+            })
+            .map(Some)
     }
 
     /// Leaves a container dead: removing it again is all that can be done with it.

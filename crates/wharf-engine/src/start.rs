@@ -2,14 +2,16 @@
 //!
 //! In order:
 //!
-//! 1. *starting*: the container belongs to this start. Its record with the run's number and its
-//!    address goes to the disk while 2 happens; it is waited for before 4.
-//! 2. On a thread that may block: sandbox from the pool, ports, files of the network, the detached
-//!    root mount, who the user is, the specification.
-//! 3. The filter comes from the cache, the shim from the pool.
-//! 4. The shim gets all of it in one message with the descriptors, makes the container, and answers
+//! 1. *starting*: the container belongs to this start. A shim from the pool.
+//! 2. On a thread that may block: sandbox from the pool, ports. From now on the record, with the run's
+//!    number and its address, is on its way to the disk; it is waited for before 5.
+//! 3. The shim begins with the cgroup and its socket, while we go on with 4. Should we die now, it
+//!    undoes that before it ends, and the next engine waits for its end (the launch lock of
+//!    `wharf_shim`).
+//! 4. Files of the network, the detached root mount, who the user is, the specification.
+//! 5. The shim gets all of it in one message with the descriptors, makes the container, and answers
 //!    when execve has succeeded.
-//! 5. *running*. The answer to the user does not wait for this record: the shim knows it.
+//! 6. *running*. The answer to the user does not wait for this record: the shim knows it.
 //!
 //! When a step fails, what the steps before made is given back, in reverse, and the container is
 //! what it was, with the failure told. Nothing here holds a lock that another container's start
@@ -23,7 +25,7 @@ use std::{fs, io};
 
 use wharf_network::{HostsFile, PublishedPort, Resolver};
 use wharf_oci::runtime::Spec;
-use wharf_shim::protocol::{Answer, Client, Failure, Launch, Request, Started, Stdin};
+use wharf_shim::protocol::{Answer, Client, Failure, Launch, Prepare, Request, Started, Stdin};
 use wharf_shim::{Notices, RequestError, Shim};
 use wharf_store::{MountOptions, RootedDir};
 use wharf_types::failpoint;
@@ -59,7 +61,6 @@ pub(crate) enum Starter {
 /// Everything a launch takes.
 struct Prepared {
     spec: Spec,
-    seccomp: Option<Vec<u8>>,
     root: OwnedFd,
     network: Option<OwnedFd>,
     log: wharf_log::Plan,
@@ -167,27 +168,18 @@ impl Inner {
     ) -> Result<(Shim, Notices, Started), LaunchError> {
         failpoint::hit("engine.start.begun");
         let mut steps = Steps::begin(container.id(), "start");
-        let mut early = None;
-        let mut own = None;
-        if let Some(mapping) = &container.definition.user_namespace {
-            // The network is set up in the shim's namespaces, so the shim comes first.
-            let taken = self.take_shim()?;
-            own = Some(userns::Namespaces::make(&taken.0, mapping).await?);
-            early = Some(taken);
-            steps.done("user namespace made");
-        }
-        let inner = Arc::clone(self);
-        let target = Arc::clone(container);
-        let prepared = self
-            .blocking(move || inner.prepare(&target, starter, own.as_ref()))
-            .await?;
-        steps.done("prepared");
-        let (shim, notices) = match early {
-            Some(taken) => taken,
-            None => self.take_shim()?,
-        };
-        failpoint::hit("engine.start.recorded");
+        let (shim, notices) = self.take_shim()?;
         steps.done("shim taken");
+        let prepared = match self.prepare_with(container, starter, &shim).await {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                // It undoes what it has begun, so that the next start finds nothing of it.
+                shim.dismiss(notices).await;
+                return Err(error.into());
+            }
+        };
+        steps.done("prepared");
+        failpoint::hit("engine.start.recorded");
 
         let waiting = std::mem::take(&mut container.live().waiting);
         let (sockets, clients): (Vec<OwnedFd>, Vec<Client>) = waiting.into_iter().unzip();
@@ -197,9 +189,7 @@ impl Inner {
             id: definition.id,
             run: container.status().run,
             spec: prepared.spec,
-            seccomp: prepared.seccomp,
             directory: self.places.container(definition.id),
-            socket_directory: self.places.shim(definition.id),
             log: prepared.log,
             joins_network: prepared.network.is_some(),
             stdin: match (config.open_stdin, config.stdin_once) {
@@ -236,20 +226,40 @@ impl Inner {
         Shim::adopt(idle).map_err(|error| Error::internal("cannot make a shim", error))
     }
 
+    /// Everything up to the launch.
+    async fn prepare_with(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        starter: Starter,
+        shim: &Shim,
+    ) -> Result<Prepared, Error> {
+        let own = match &container.definition.user_namespace {
+            // The network is set up in the shim's namespaces.
+            Some(mapping) => Some(userns::Namespaces::make(shim, mapping).await?),
+            None => None,
+        };
+        let inner = Arc::clone(self);
+        let target = Arc::clone(container);
+        let shim = shim.clone();
+        self.blocking(move || inner.prepare(&target, starter, &shim, own.as_ref()))
+            .await
+    }
+
     /// All that blocks. The record is on the disk when this returns.
     fn prepare(
         &self,
         container: &Arc<Container>,
         starter: Starter,
+        shim: &Shim,
         own: Option<&userns::Namespaces>,
     ) -> Result<Prepared, Error> {
-        let definition = &container.definition;
         let mut steps = Steps::begin(container.id(), "prepare");
         let joined = self.join_network(container, own)?;
         steps.done("network joined");
         // From here on the address is the container's, and given back with it if the start fails.
         let endpoint = joined.endpoint.clone();
-        let commit = container.amend(&self.records, Durability::Machine, |status| {
+        let durability = container.definition.durability();
+        let commit = container.amend(&self.records, durability, |status| {
             status.run += 1;
             status.wanted = Wanted::Running;
             status.endpoint.clone_from(&endpoint);
@@ -258,27 +268,40 @@ impl Inner {
                 Starter::Policy => status.restarts += 1,
             }
         });
-        let result =
-            self.prepare_files(container, &joined, own)
-                .and_then(|(spec, root, borrowed)| {
-                    let security = Security::read(&definition.host, &self.defaults())?;
-                    let seccomp = self.filters.compiled(&security)?;
-                    Ok((spec, root, borrowed, seccomp, self.log_plan(container)?))
-                });
+        // After the records' thread, which mostly waits for the disk, has its work.
+        let result = self.let_begin(container, shim).and_then(|()| {
+            let (spec, root, borrowed) = self.prepare_files(container, &joined, own)?;
+            Ok((spec, root, borrowed, self.log_plan(container)?))
+        });
         steps.done("files, root and specification");
         // Waited for in any case: what is given back must not be on record afterwards.
         let recorded = commit.wait();
         steps.done("recorded");
-        let (spec, root, borrowed, seccomp, log) = result?;
+        let (spec, root, borrowed, log) = result?;
         recorded.map_err(|error| Error::internal("cannot start the container", error))?;
         Ok(Prepared {
             spec,
-            seccomp: seccomp.map(|bytes| bytes.to_vec()),
             root,
             network: joined.netns,
             log,
             borrowed,
         })
+    }
+
+    /// Lets a shim begin with what is known of the container.
+    fn let_begin(&self, container: &Container, shim: &Shim) -> Result<(), Error> {
+        let definition = container.current();
+        let security = Security::read(&definition.host, &self.defaults())?;
+        let filter = self.filters.compiled(&security)?;
+        let prepare = Prepare {
+            cgroup: definition.cgroup(&self.config.cgroup_parent),
+            resources: spec::resources(&definition.host)?,
+            seccomp: filter.map(|bytes| bytes.to_vec()),
+            socket_directory: self.places.shim(definition.id),
+        };
+        let sent = shim.tell(Request::Prepare(Box::new(prepare)));
+        failpoint::hit("engine.start.shim-prepares");
+        sent.map_err(|error| Error::internal("cannot start the container", error))
     }
 
     fn prepare_files(

@@ -4,8 +4,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::process::Pid;
-use wharf_cgroup::{Cgroup, Hierarchies};
-use wharf_oci::runtime::{Hooks, Linux, NamespaceKind, Resources, Seccomp, Spec, State, Status};
+use wharf_cgroup::{Cgroup, Hierarchies, Joiner};
+use wharf_oci::runtime::{Hooks, NamespaceKind, Resources, Seccomp, Spec, State, Status};
 use wharf_seccomp::Program;
 use wharf_sys::process::{CloneOptions, Cloned};
 
@@ -14,6 +14,7 @@ use crate::child::{self, Birth, Waits};
 use crate::detour::Detour;
 use crate::error::{CreateError, IoError, ProcessError, SpecError, StartError};
 use crate::gate::Fifo;
+use crate::groundwork::{self, Groundwork};
 use crate::hooks;
 use crate::namespaces::Namespaces;
 use crate::newborn::{self, Newborn, Progress};
@@ -36,6 +37,8 @@ pub struct Launch<'a> {
     pub hierarchies: &'a Hierarchies,
     /// The root file system.
     pub root: RootSource,
+    /// What was made of it ahead; made now where nothing was.
+    pub groundwork: Option<Groundwork>,
     /// A ready network namespace, joined in place of what the configuration says.
     pub network: Option<OwnedFd>,
     /// A ready user namespace with the mapping that the configuration says, joined in place of a
@@ -128,6 +131,7 @@ impl<'a> Launch<'a> {
             bundle,
             hierarchies,
             root: RootSource::Bundle,
+            groundwork: None,
             network: None,
             user: None,
             stdio: Stdio::Inherit,
@@ -241,7 +245,7 @@ impl Created {
             .and_then(|()| newborn.next(stays, filter.as_ref(), &state));
         if let Err(error) = went {
             let error = newborn.abandon(error);
-            remove_cgroup(&cgroup, &mut newborn.warnings);
+            groundwork::remove(&cgroup);
             return Err(error.into());
         }
         Ok(started(newborn, cgroup, &hooks, &state))
@@ -305,11 +309,21 @@ fn bear(launch: Launch<'_>, wait: bool) -> Result<Created, CreateError> {
     timeline.mark("sources opened");
     plan.give_streams(&launch.stdio, &linux.uid_mappings)?;
     let waits = if wait { launch.gate.open()? } else { Waits::No };
-    let cgroup = make_cgroup(launch.id, linux, launch.hierarchies, &mut warnings)?;
+    let groundwork = match launch.groundwork {
+        Some(groundwork) => groundwork,
+        None => {
+            let path = linux.cgroups_path.as_deref();
+            let path = path.filter(|path| !path.is_empty()).unwrap_or(launch.id);
+            let none = Resources::default();
+            let resources = linux.resources.as_ref().unwrap_or(&none);
+            Groundwork::lay(Path::new(path), resources, launch.hierarchies)?
+        }
+    };
+    warnings.extend_from_slice(groundwork.warnings());
     timeline.mark("cgroup made");
     let hooks = spec.hooks.clone().unwrap_or_default();
     let state = state(launch.id, spec, launch.bundle);
-    let born = clone(Clone {
+    let newborn = clone(Clone {
         birth: Birth {
             id: launch.id,
             builder: Builder {
@@ -317,7 +331,7 @@ fn bear(launch: Launch<'_>, wait: bool) -> Result<Created, CreateError> {
                 linux,
                 prepared: &prepared,
                 namespaces: &namespaces,
-                cgroup: &cgroup,
+                cgroup: groundwork.cgroup(),
                 hierarchies: launch.hierarchies,
             },
             process: plan,
@@ -329,26 +343,22 @@ fn bear(launch: Launch<'_>, wait: bool) -> Result<Created, CreateError> {
             signals_blocked: launch.signals_blocked,
             timeline,
         },
+        joiner: groundwork.joiner(),
         hooks: &hooks,
         warnings,
-    });
-    match born {
-        Ok(newborn) => Ok(Created {
-            newborn,
-            cgroup,
-            filter: linux.seccomp.clone(),
-            hooks,
-            state,
-        }),
-        Err(error) => {
-            remove_cgroup(&cgroup, &mut Vec::new());
-            Err(error)
-        }
-    }
+    })?;
+    Ok(Created {
+        newborn,
+        cgroup: groundwork.keep(),
+        filter: linux.seccomp.clone(),
+        hooks,
+        state,
+    })
 }
 
 struct Clone<'a> {
     birth: Birth<'a>,
+    joiner: &'a Joiner,
     hooks: &'a Hooks,
     warnings: Vec<String>,
 }
@@ -356,6 +366,7 @@ struct Clone<'a> {
 fn clone(clone: Clone<'_>) -> Result<Newborn, CreateError> {
     let Clone {
         birth,
+        joiner,
         hooks,
         warnings,
     } = clone;
@@ -368,7 +379,6 @@ fn clone(clone: Clone<'_>) -> Result<Newborn, CreateError> {
         }
     };
     let (linux, namespaces) = (birth.builder.linux, birth.builder.namespaces);
-    let joiner = birth.builder.cgroup.joiner().map_err(CreateError::Cgroup)?;
     let (caller, child) = channel::pair().map_err(io("connect to the container's process"))?;
     let mut detour = Detour::take(linux, namespaces)?;
     // What joins a user namespace makes its other namespaces from inside of it.
@@ -380,7 +390,7 @@ fn clone(clone: Clone<'_>) -> Result<Newborn, CreateError> {
     });
     if let Ok(Cloned::Child) = cloned {
         drop(caller);
-        child::live(birth, &joiner, child);
+        child::live(birth, joiner, child);
     }
     detour.back()?;
     drop(child);
@@ -436,32 +446,6 @@ fn raise(newborn: &mut Newborn, birth: &Birth<'_>, hooks: &Hooks) -> Result<(), 
 /// A process that does not change.
 fn stays(_: Pid, _: &mut Vec<String>) -> Result<(), ProcessError> {
     Ok(())
-}
-
-fn make_cgroup(
-    id: &str,
-    linux: &Linux,
-    hierarchies: &Hierarchies,
-    warnings: &mut Vec<String>,
-) -> Result<Cgroup, CreateError> {
-    let none = Resources::default();
-    let resources = linux.resources.as_ref().unwrap_or(&none);
-    let mut plan =
-        wharf_cgroup::plan(resources, &hierarchies.target()).map_err(CreateError::Limits)?;
-    warnings.append(&mut plan.warnings);
-    let path = match linux.cgroups_path.as_deref() {
-        Some(path) if !path.is_empty() => path,
-        _ => id,
-    };
-    Cgroup::create(hierarchies, Path::new(path), &plan).map_err(CreateError::Cgroup)
-}
-
-/// Removes the cgroup of a container that failed. What is left then is empty, and taken over by
-/// the next container of that name; the failure itself is what has to be told.
-fn remove_cgroup(cgroup: &Cgroup, warnings: &mut Vec<String>) {
-    if let Err(error) = cgroup.remove() {
-        warnings.push(error.to_string());
-    }
 }
 
 /// The state document of a container being made.

@@ -14,7 +14,7 @@ use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::connection::{Connection, Received};
-use crate::protocol::{Answer, Call, Failure, Message, Notice, Request, Status};
+use crate::protocol::{Answer, Call, Failure, Message, Notice, Request, Status, UNHEARD};
 use crate::{Idle, socket};
 
 /// A connection to a shim. Cheap to clone; the connection ends with the shim, or with the runtime
@@ -74,7 +74,7 @@ impl Shim {
     /// # Errors
     /// The socket cannot be polled.
     pub fn adopt(idle: Idle) -> io::Result<(Self, Notices)> {
-        Self::start(Connection::new(idle.socket.into())?, Some(idle.child))
+        Self::start(idle.connection, Some(idle.child))
     }
 
     fn start(connection: Connection, child: Option<Child>) -> io::Result<(Self, Notices)> {
@@ -85,7 +85,7 @@ impl Shim {
             readiness: UnixStream::from_std(readiness)?,
             connection,
             waiting: Mutex::new(Waiting {
-                next: STATUS_ID + 1,
+                next: UNHEARD + 1,
                 answers: Some(HashMap::new()),
             }),
         });
@@ -141,14 +141,13 @@ fn send_error(error: io::Error) -> RequestError {
     }
 }
 
-/// Number of the request that [`Shim::connect`] begins with.
-const STATUS_ID: u64 = 0;
 /// How long a shim may take to tell its status; it answers at once unless it is being stopped.
 const STATUS_TIME: Duration = Duration::from_secs(2);
 
 fn ask_status(connection: &mut Connection) -> io::Result<Status> {
     let call = Call {
-        id: STATUS_ID,
+        // What comes first on this connection is its answer.
+        id: UNHEARD,
         request: Request::Status,
     };
     connection.send(&call, Vec::new())?;

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use wharf_log::{Plan, Position};
-use wharf_oci::runtime::{IdMapping, Process, Spec};
+use wharf_oci::runtime::{IdMapping, Process, Resources, Spec};
 use wharf_types::{ContainerId, ExecId};
 
 /// One message of the engine.
@@ -22,13 +22,19 @@ pub struct Call {
     pub request: Request,
 }
 
+/// Number of a request whose answer nobody waits for.
+pub const UNHEARD: u64 = 0;
+
 /// What the engine asks.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
+    /// Begin with what needs no more than this; to an idle shim, before its launch. The engine does not
+    /// wait: what fails is told by the launch.
+    Prepare(Box<Prepare>),
     /// Make a user namespace for the container to be launched.
     MakeUserNamespace(UserNamespace),
-    /// Make the container and start it; the first request to an idle shim, or the one after its user
-    /// namespace, which the container then joins. Descriptors: the root mount, the network namespace
+    /// Make the container and start it; to an idle shim, or after its user namespace is made, which the
+    /// container then joins. Descriptors: the root mount, the network namespace
     /// if `joins_network`, then one socket for each of `clients`.
     Launch(Box<Launch>),
     /// Connect a socket (the one descriptor) to a process's streams.
@@ -95,6 +101,19 @@ pub struct Keepers {
     pub mounts: i32,
 }
 
+/// What of a container is known before its launch.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Prepare {
+    /// Path of its cgroup.
+    pub cgroup: PathBuf,
+    /// Its limits.
+    pub resources: Resources,
+    /// The compiled system call filter, as [`wharf_seccomp::Program::encode`] writes it.
+    pub seccomp: Option<Vec<u8>>,
+    /// Directory of the shim's socket in the exec root.
+    pub socket_directory: PathBuf,
+}
+
 /// A container to make.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Launch {
@@ -105,12 +124,8 @@ pub struct Launch {
     pub run: u64,
     /// Its configuration.
     pub spec: Spec,
-    /// The compiled system call filter, as [`wharf_seccomp::Program::encode`] writes it.
-    pub seccomp: Option<Vec<u8>>,
     /// Directory of the container in the data root: the exit status is written there.
     pub directory: PathBuf,
-    /// Directory of the shim's socket in the exec root.
-    pub socket_directory: PathBuf,
     /// Where the output is kept.
     pub log: Plan,
     /// Whether a ready network namespace comes along.

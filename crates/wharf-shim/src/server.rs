@@ -16,7 +16,6 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -29,10 +28,11 @@ use wharf_sys::signal::SignalFd;
 use wharf_types::ContainerId;
 
 use crate::connection::Connection;
+use crate::exit;
 use crate::poll::{EventFlags, Interest, Poll, Token};
-use crate::protocol::{Exit, Message, Notice, Started, Target};
+use crate::protocol::{Exit, Failure, Message, Notice, Started, Target};
+use crate::socket::Socket;
 use crate::streams::{ClientEvent, Streams};
-use crate::{exit, socket};
 
 mod launch;
 mod requests;
@@ -59,6 +59,8 @@ pub(crate) struct Server {
     /// The user namespace of the container to come, and the one for its mounts; until the launch
     /// has been answered.
     user_namespace: Option<[UserNamespace; 2]>,
+    /// What was begun before the launch.
+    prepared: Option<Result<launch::Prepared, Failure>>,
     /// Set by the launch.
     container: Option<Container>,
     processes: Vec<Process>,
@@ -89,11 +91,11 @@ struct Container {
     spec: Spec,
     directory: PathBuf,
     durability: exit::Durability,
-    socket_directory: PathBuf,
     cgroup: Cgroup,
     started: Started,
     frozen: bool,
-    listener: Option<UnixListener>,
+    /// Until it is released.
+    socket: Option<Socket>,
     out_of_memory: Option<OomWatch>,
     /// Only when processes of the container are reparented to the shim.
     children: Option<SignalFd>,
@@ -133,6 +135,7 @@ impl Server {
             engines: Vec::new(),
             next_engine: 0,
             user_namespace: None,
+            prepared: None,
             container: None,
             processes: Vec::new(),
             next_process: FIRST,
@@ -387,11 +390,10 @@ impl Server {
             return;
         };
         container.out_of_memory = None;
-        container.listener = None;
         // Both are the engine's to finish if they fail: it looks at the cgroups and sockets that
         // belong to no running container.
         let removed = container.cgroup.remove();
-        let unlinked = socket::remove(&container.socket_directory);
+        let unlinked = container.socket.take().map_or(Ok(()), Socket::close);
         if removed.is_ok() && unlinked.is_ok() {
             self.notify(&Notice::Released);
         }

@@ -14,8 +14,44 @@ use rustix::fs::{Mode, OFlags};
 
 const NAME: &str = "shim.sock";
 
+/// A listening socket. Dropped, it is removed with its directory.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    listener: UnixListener,
+    /// `None` once it was removed.
+    directory: Option<PathBuf>,
+}
+
+impl Socket {
+    /// Makes the directory and listens in it.
+    pub(crate) fn listen(directory: &Path) -> io::Result<Self> {
+        Ok(Self {
+            listener: listen(directory)?,
+            directory: Some(directory.to_owned()),
+        })
+    }
+
+    pub(crate) fn listener(&self) -> &UnixListener {
+        &self.listener
+    }
+
+    /// Removes it.
+    pub(crate) fn close(mut self) -> io::Result<()> {
+        self.directory
+            .take()
+            .map_or(Ok(()), |directory| remove(&directory))
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // The engine looks after what is left in the exec root if this fails.
+        drop(self.directory.take().map(|directory| remove(&directory)));
+    }
+}
+
 /// Makes the directory and listens in it. Only its owner can reach the socket.
-pub(crate) fn listen(directory: &Path) -> io::Result<UnixListener> {
+fn listen(directory: &Path) -> io::Result<UnixListener> {
     match DirBuilder::new().mode(0o700).create(directory) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             // Left by an earlier run whose shim was killed.

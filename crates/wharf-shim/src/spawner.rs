@@ -23,6 +23,9 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, MemfdFlags, SealFlags};
 
+use crate::connection::Connection;
+use crate::protocol::{Call, Prepare, Request, UNHEARD};
+
 /// How long an engine waits for the shims of the last one to listen or to end.
 const LOCK_TIME: Duration = Duration::from_secs(10);
 
@@ -53,7 +56,7 @@ struct Pool {
 /// A shim without a container.
 #[derive(Debug)]
 pub struct Idle {
-    pub(crate) socket: UnixStream,
+    pub(crate) connection: Connection,
     pub(crate) child: Child,
 }
 
@@ -183,17 +186,33 @@ impl Shared {
             .stderr(Stdio::null())
             .spawn()?;
         Ok(Idle {
-            socket: ours,
+            connection: Connection::new(ours.into())?,
             child,
         })
     }
 }
 
 impl Idle {
-    /// Ends the process and waits for it.
-    fn dismiss(self) {
-        let Self { socket, mut child } = self;
-        drop(socket);
+    /// Lets the shim begin with a container, and does not wait for it.
+    ///
+    /// # Errors
+    /// The message cannot be sent.
+    pub fn prepare(&mut self, prepare: Prepare) -> io::Result<()> {
+        let request = Request::Prepare(Box::new(prepare));
+        let call = Call {
+            id: UNHEARD,
+            request,
+        };
+        self.connection.send(&call, Vec::new())
+    }
+
+    /// Ends the process, which undoes what it has prepared, and waits for it. Blocks.
+    pub fn dismiss(self) {
+        let Self {
+            connection,
+            mut child,
+        } = self;
+        drop(connection);
         // It exits at the connection's end; that waiting fails only if it was waited for before.
         drop(child.wait());
     }

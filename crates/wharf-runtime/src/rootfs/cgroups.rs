@@ -1,10 +1,11 @@
 //! The container's view of the cgroup hierarchies (a mount of type `cgroup`).
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{CWD, Mode};
-use rustix::mount::{MountAttrFlags, MountPropagationFlags, OpenTreeFlags};
+use rustix::mount::{MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
 use wharf_cgroup::Hierarchies;
 use wharf_oci::runtime::NamespaceKind;
 use wharf_sys::mount::{AttributeChange, set_attributes};
@@ -19,9 +20,12 @@ use crate::process::{setup, step};
 type Data = Vec<(String, Option<String>)>;
 
 impl Builder<'_> {
-    /// Mounts the hierarchies: the unified one alone, or the v1 ones in a tmpfs. In a cgroup
-    /// namespace these are new mounts, whose root is the container's group; without one, the group's
-    /// directories are bound.
+    /// Mounts the hierarchies: the unified one alone, or the v1 ones in a tmpfs. What is seen is the
+    /// container's group as the root.
+    ///
+    /// A new mount in a cgroup namespace and a bind of the group's directory look the same in there, also
+    /// in `/proc/self/mountinfo`, but the first makes a superblock for each hierarchy, some 40 µs. In a
+    /// user namespace it has to be the first: the mount then belongs to that namespace.
     pub(super) fn mount_cgroups(&self, plan: &MountPlan) -> Result<(), ProcessError> {
         let target = self.cgroup_directory(&plan.destination)?;
         match self.hierarchies {
@@ -42,7 +46,7 @@ impl Builder<'_> {
                     let controller = hierarchy.controllers.first().map_or("", String::as_str);
                     let mount = self.hierarchy(plan, "cgroup", &data, controller)?;
                     let name = hierarchy.mount.file_name().unwrap_or_default();
-                    place(tmpfs.as_fd(), Path::new(name), mount.as_fd())?;
+                    place(tmpfs.as_fd(), name, mount.as_fd())?;
                     links(tmpfs.as_fd(), name, &hierarchy.controllers)?;
                 }
                 // Beside v1 the container need not have a group in the unified hierarchy.
@@ -52,16 +56,19 @@ impl Builder<'_> {
                 if let Some(unified) = unified {
                     let mount = self.hierarchy(plan, "cgroup2", &Vec::new(), "")?;
                     let name = unified.mount.file_name().unwrap_or_default();
-                    place(tmpfs.as_fd(), Path::new(name), mount.as_fd())?;
+                    place(tmpfs.as_fd(), name, mount.as_fd())?;
                 }
-                if plan
-                    .attributes
-                    .set
-                    .contains(MountAttrFlags::MOUNT_ATTR_RDONLY)
-                {
-                    self.read_only(tmpfs.as_fd(), "make the cgroup tmpfs read-only")?;
-                }
-                Ok(())
+                // All of them at once; nothing of the container runs yet.
+                let change = AttributeChange {
+                    set: plan.attributes.set,
+                    propagation: Some(MountPropagationFlags::PRIVATE),
+                    recursive: true,
+                    ..AttributeChange::default()
+                };
+                setup(
+                    "set the attributes of the cgroup mounts",
+                    set_attributes(tmpfs.as_fd(), &change),
+                )
             }
         }
     }
@@ -82,7 +89,9 @@ impl Builder<'_> {
         data: &Data,
         controller: &str,
     ) -> Result<OwnedFd, ProcessError> {
-        if self.namespaces.has(NamespaceKind::Cgroup) {
+        let is_v2 = matches!(self.hierarchies, Hierarchies::V2 { .. });
+        let owned = is_v2 || self.namespaces.has(NamespaceKind::User);
+        if owned && self.namespaces.has(NamespaceKind::Cgroup) {
             return make_file_system(kind, kind, data, plan.attributes.set)
                 .map_err(|failed| mount_error(plan, &failed));
         }
@@ -92,23 +101,25 @@ impl Builder<'_> {
             )));
         };
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        let tree = rustix::mount::open_tree(CWD, &directory, flags)
+        let tree = rustix::mount::open_tree(CWD, directory, flags)
             .map_err(step("open the container's cgroup"))?;
-        let change = AttributeChange {
-            set: plan.attributes.set,
-            propagation: Some(MountPropagationFlags::PRIVATE),
-            ..AttributeChange::default()
-        };
-        setup(
-            "set the attributes of the cgroup mount",
-            set_attributes(tree.as_fd(), &change),
-        )?;
+        if is_v2 {
+            let change = AttributeChange {
+                set: plan.attributes.set,
+                propagation: Some(MountPropagationFlags::PRIVATE),
+                ..AttributeChange::default()
+            };
+            setup(
+                "set the attributes of the cgroup mount",
+                set_attributes(tree.as_fd(), &change),
+            )?;
+        }
         Ok(tree)
     }
 
-    fn group_directory(&self, controller: &str) -> Option<PathBuf> {
+    fn group_directory(&self, controller: &str) -> Option<&Path> {
         let own = self.cgroup.dirs().find(|(name, _)| *name == controller);
-        own.map(|(_, path)| path.to_owned())
+        own.map(|(_, path)| path)
     }
 }
 
@@ -127,17 +138,19 @@ fn options(controllers: &[String]) -> Data {
     data
 }
 
-fn place(tmpfs: BorrowedFd<'_>, name: &Path, mount: BorrowedFd<'_>) -> Result<(), ProcessError> {
-    let make = Make::Directory(Mode::from_raw_mode(0o755));
-    let what = format!("mount the cgroup hierarchy {}", name.display());
-    let target = setup(&what, rooted::open_or_make(tmpfs, name, make))?;
-    attach(mount, target.as_fd()).map_err(step(&what))
+/// Attaches a hierarchy in the tmpfs, in which nobody else has made anything.
+fn place(tmpfs: BorrowedFd<'_>, name: &OsStr, mount: BorrowedFd<'_>) -> Result<(), ProcessError> {
+    let what = || format!("mount the cgroup hierarchy {}", name.display());
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    rustix::fs::mkdirat(tmpfs, name, Mode::from_raw_mode(0o755))
+        .and_then(|()| rustix::mount::move_mount(mount, "", tmpfs, name, flags))
+        .map_err(|errno| step(&what())(errno))
 }
 
 /// Controllers that share a hierarchy are found under each name.
 fn links(
     tmpfs: BorrowedFd<'_>,
-    directory: &std::ffi::OsStr,
+    directory: &OsStr,
     controllers: &[String],
 ) -> Result<(), ProcessError> {
     for controller in controllers {

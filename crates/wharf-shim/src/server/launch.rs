@@ -3,14 +3,13 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::net::UnixListener;
 
 use jiff::Timestamp;
 use rustix::process::Signal;
 use wharf_log::LogWriter;
 use wharf_oci::runtime::{IdMapping, NamespaceKind, Spec};
 use wharf_runtime::{
-    CreateError, ExecError, ProcessError, RootSource, Running, Stdio, UserNamespace,
+    CreateError, ExecError, Groundwork, ProcessError, RootSource, Running, Stdio, UserNamespace,
 };
 use wharf_seccomp::Program;
 use wharf_sys::signal::SignalFd;
@@ -19,9 +18,9 @@ use super::{Container, Process, Server};
 use crate::exit;
 use crate::poll::{EventFlags, Interest, Token};
 use crate::protocol::{
-    self, Answer, Client, Exec, Failure, Keepers, Launch, Started, Stdin, Target,
+    self, Answer, Client, Exec, Failure, Keepers, Launch, Prepare, Started, Stdin, Target,
 };
-use crate::socket;
+use crate::socket::Socket;
 use crate::streams::{Ends, Streams};
 
 /// What a process's streams are made of.
@@ -32,7 +31,32 @@ struct Wiring {
     clients: Vec<(OwnedFd, Client)>,
 }
 
+/// What was begun before the launch; dropped with a shim that is never to launch, it is undone.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    groundwork: Groundwork,
+    seccomp: Option<Program>,
+    socket: Socket,
+}
+
 impl Server {
+    /// Does what needs no more than this of a container.
+    pub(super) fn prepare(&self, prepare: &Prepare) -> Result<Prepared, Failure> {
+        let Prepare {
+            cgroup,
+            resources,
+            seccomp,
+            socket_directory,
+        } = prepare;
+        Ok(Prepared {
+            seccomp: program(seccomp.as_deref())?,
+            groundwork: Groundwork::lay(cgroup, resources, &self.hierarchies)
+                .map_err(|error| create_failure(&error))?,
+            socket: Socket::listen(socket_directory)
+                .map_err(|error| step("cannot listen for the engine", &error))?,
+        })
+    }
+
     /// Makes the container and starts it. When that fails nothing is left.
     pub(super) fn launch(
         &mut self,
@@ -42,26 +66,21 @@ impl Server {
         if self.container.is_some() {
             return Err(failure("the shim has a container already"));
         }
-        let directory = launch.socket_directory.clone();
-        let listener = socket::listen(&directory)
-            .map_err(|error| step("cannot listen for the engine", &error))?;
+        let prepared = self.prepared.take();
+        // The socket listens: the next engine finds us.
         self.launch_lock = None;
-        match self.launch_container(launch, descriptors, listener) {
-            Ok(started) => Ok(Answer::Started(started)),
-            Err(failure) => {
-                self.failed = true;
-                // The engine looks after what is left in the exec root if this fails.
-                drop(socket::remove(&directory));
-                Err(failure)
-            }
-        }
+        let launched = prepared
+            .unwrap_or_else(|| Err(failure("the launch was not prepared")))
+            .and_then(|prepared| self.launch_container(launch, descriptors, prepared));
+        self.failed = launched.is_err();
+        launched.map(Answer::Started)
     }
 
     fn launch_container(
         &mut self,
         launch: Launch,
         descriptors: Vec<OwnedFd>,
-        listener: UnixListener,
+        prepared: Prepared,
     ) -> Result<Started, Failure> {
         let mut descriptors = descriptors.into_iter();
         let mut next = || {
@@ -97,7 +116,8 @@ impl Server {
         request.user = user.transpose().map_err(|error| create_failure(&error))?;
         request.stdio = stdio;
         request.signals_blocked = launch.init;
-        request.seccomp = program(launch.seccomp.as_deref())?;
+        request.seccomp = prepared.seccomp;
+        request.groundwork = Some(prepared.groundwork);
         let running = wharf_runtime::run(request).map_err(|error| create_failure(&error))?;
         let wiring = Wiring {
             ends,
@@ -116,11 +136,10 @@ impl Server {
                 true => exit::Durability::Engine,
                 false => exit::Durability::Machine,
             },
-            socket_directory: launch.socket_directory,
             cgroup,
             started: started.clone(),
             frozen: false,
-            listener: Some(listener),
+            socket: Some(prepared.socket),
             out_of_memory: None,
             children,
         });
@@ -214,10 +233,10 @@ impl Server {
             return Ok(());
         };
         let readable = Some(EventFlags::IN);
-        if let Some(listener) = &container.listener {
+        if let Some(socket) = &container.socket {
             let mut interest = Interest::default();
             self.poll
-                .set(listener, Token::Listener, &mut interest, readable)?;
+                .set(socket.listener(), Token::Listener, &mut interest, readable)?;
         }
         if let Some(children) = &container.children {
             let mut interest = Interest::default();

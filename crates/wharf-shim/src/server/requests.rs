@@ -33,8 +33,8 @@ impl Server {
     /// Takes a connection from the socket. Only the user the shim runs as may have one: the
     /// directory's mode says so already, this holds also if somebody loosens it.
     pub(super) fn accept(&mut self) {
-        let listener = self.container.as_ref().and_then(|c| c.listener.as_ref());
-        let Some(Ok((stream, _))) = listener.map(std::os::unix::net::UnixListener::accept) else {
+        let socket = self.container.as_ref().and_then(|c| c.socket.as_ref());
+        let Some(Ok((stream, _))) = socket.map(|socket| socket.listener().accept()) else {
             return;
         };
         let peer = rustix::net::sockopt::socket_peercred(&stream);
@@ -97,6 +97,10 @@ impl Server {
     ) -> Result<Answer, Failure> {
         match request {
             Request::MakeUserNamespace(wanted) => self.make_user_namespace(wanted),
+            Request::Prepare(prepare) => {
+                self.prepared = Some(self.prepare(&prepare));
+                Ok(Answer::Done)
+            }
             Request::Launch(launch) => self.launch(*launch, descriptors),
             Request::Exec(exec) => self.exec(*exec, descriptors),
             Request::Attach(target, client) => self.attach(engine, target, client, descriptors),
