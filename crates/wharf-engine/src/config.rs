@@ -43,6 +43,9 @@ pub struct Config {
     pub defaults: Defaults,
     /// The program that shims are made from; it must answer to the argument `shim`.
     pub program: PathBuf,
+    /// How many files shims and containers may open at first (`RLIMIT_NOFILE`); else as many as the
+    /// engine.
+    pub open_files: Option<u64>,
 }
 
 impl Default for Config {
@@ -64,6 +67,7 @@ impl Default for Config {
             host_gateway: None,
             defaults: Defaults::default(),
             program: PathBuf::from("/proc/self/exe"),
+            open_files: None,
         }
     }
 }

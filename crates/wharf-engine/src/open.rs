@@ -39,7 +39,7 @@ use crate::userns::{RemapError, UserNamespaces};
 use crate::volumes::Volumes;
 
 /// Idle shims kept: enough for a few starts in quick succession.
-const IDLE_SHIMS: usize = 3;
+const IDLE_SHIMS: usize = 4;
 /// Isolated network namespaces kept.
 const ISOLATED: usize = 2;
 /// How long a shutdown deletes what has been removed.
@@ -109,7 +109,8 @@ impl Inner {
             .vacate_root()
             .map_err(|error| recovery(error.into()))?;
         let lock = places.exec_root.join("shims.lock");
-        let spawner = Spawner::new(&config.program, &lock, IDLE_SHIMS).map_err(OpenError::Shims)?;
+        let spawner = Spawner::new(&config.program, &lock, IDLE_SHIMS, config.open_files)
+            .map_err(OpenError::Shims)?;
         let (records, contents) =
             Records::open(&places.records()).map_err(|e| OpenError::Records(e.into()))?;
         let containers = read_containers(&contents)?;

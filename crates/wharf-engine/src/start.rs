@@ -90,13 +90,8 @@ impl Inner {
         self.begin(container).await?;
         let _files = container.files.lock().await;
         match self.launch(container, starter).await {
-            Ok((shim, notices, started)) => {
-                self.launched(container, shim, notices, started)?;
-                self.spawner.refill();
-                Ok(())
-            }
+            Ok((shim, notices, started)) => self.launched(container, shim, notices, started),
             Err(failed) => {
-                self.spawner.refill();
                 self.give_back(container);
                 let failure = StartFailure {
                     message: failed.to_string(),

@@ -4,7 +4,7 @@
 //! With a count of one (the default) the container has this program's streams. Else each start gets what an engine has
 //! ready before: a detached overlay over the bundle's root, a network namespace, and Docker's default filter.
 
-#![allow(clippy::print_stdout, reason = "a program for people")]
+#![expect(clippy::print_stdout, reason = "a program for people")]
 
 use std::fs::OpenOptions;
 use std::os::fd::{AsFd, OwnedFd};

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
-use std::process::Child;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -74,10 +73,10 @@ impl Shim {
     /// # Errors
     /// The socket cannot be polled.
     pub fn adopt(idle: Idle) -> io::Result<(Self, Notices)> {
-        Self::start(idle.connection, Some(idle.child))
+        Self::start(idle.connection, Some(idle.process))
     }
 
-    fn start(connection: Connection, child: Option<Child>) -> io::Result<(Self, Notices)> {
+    fn start(connection: Connection, process: Option<OwnedFd>) -> io::Result<(Self, Notices)> {
         let socket = connection.as_fd().try_clone_to_owned()?;
         let readiness = std::os::unix::net::UnixStream::from(socket);
         let connection = Mutex::new(connection);
@@ -95,13 +94,38 @@ impl Shim {
             while reader.receive(&notices).await {}
             reader.waiting().answers = None;
             drop((reader, notices));
-            if let Some(mut child) = child {
+            if let Some(process) = process {
                 // The shim may live on for a client that reads slowly; it is reaped when it ends.
-                let reaped = tokio::task::spawn_blocking(move || child.wait());
-                drop(reaped.await);
+                let reap = move || crate::spawner::reap(process.as_fd());
+                drop(tokio::task::spawn_blocking(reap).await);
             }
         });
         Ok((Self { shared }, receiver))
+    }
+
+    /// Asks the shim for something whose answer nobody waits for.
+    ///
+    /// # Errors
+    /// What sending the message returns.
+    pub fn tell(&self, request: Request) -> Result<(), RequestError> {
+        let call = Call {
+            id: UNHEARD,
+            request,
+        };
+        // What the socket does not take at once goes with the next request.
+        let sent = self.shared.connection().send(&call, Vec::new());
+        sent.map_err(send_error)
+    }
+
+    /// Ends a shim that has no container; returns when it has undone what it had begun.
+    pub async fn dismiss(self, mut notices: Notices) {
+        let socket = self.shared.connection().as_fd().try_clone_to_owned();
+        // Without a connection there is nobody left to end.
+        if let Ok(socket) = socket
+            && rustix::net::shutdown(&socket, rustix::net::Shutdown::Write).is_ok()
+        {
+            while notices.recv().await.is_some() {}
+        }
     }
 
     /// Asks the shim and waits for its answer.

@@ -1,7 +1,7 @@
-//! The process `wharf shim`.
+//! The process `wharf shim`: first the nursery, then, in each of its copies, a shim.
 //!
-//! Its engine gives it two descriptors: the connection as standard input, the launch lock as
-//! standard output. Nothing else is kept open; it leads a session of its own, ignores the signals
+//! The engine gives it two descriptors: the connection as standard input, the launch lock as
+//! standard output. Nothing else is kept open; each leads a session of its own, ignores the signals
 //! people send to whole groups, sits in `/`, and cannot be dumped or traced by the container.
 
 use std::fs::File;
@@ -11,6 +11,9 @@ use std::process::ExitCode;
 
 use rustix::process::{DumpableBehavior, Signal};
 
+use wharf_cgroup::Hierarchies;
+
+use crate::nursery;
 use crate::server::Server;
 
 /// Signals that are meant for programs at a terminal, or for the engine's whole group. Only
@@ -28,16 +31,29 @@ const IGNORED: [Signal; 7] = [
 /// Runs the process `wharf shim`, started by a [`crate::Spawner`]. It must have one thread.
 #[must_use]
 pub fn main() -> ExitCode {
-    match prepare().and_then(|(engine, lock)| Server::new(engine, lock)?.run()) {
+    match run() {
         Ok(()) => ExitCode::SUCCESS,
         // There is nobody to tell: the engine sees the connection's end.
         Err(_) => ExitCode::FAILURE,
     }
 }
 
+fn run() -> io::Result<()> {
+    let (engine, lock) = prepare()?;
+    let hierarchies = Hierarchies::detect().map_err(io::Error::other)?;
+    match nursery::serve(engine)? {
+        Some(engine) => {
+            rustix::process::setsid()?;
+            Server::new(hierarchies, engine, lock)?.run()
+        }
+        None => Ok(()),
+    }
+}
+
 fn prepare() -> io::Result<(OwnedFd, OwnedFd)> {
     rustix::thread::set_name(c"wharf-shim")?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    // Out of the engine's group, whose signals are not for us.
     rustix::process::setsid()?;
     rustix::process::chdir("/")?;
     wharf_sys::signal::ignore(&IGNORED)?;

@@ -22,6 +22,7 @@ mod detach;
 pub mod exit;
 mod hat;
 mod init;
+mod nursery;
 mod poll;
 pub mod protocol;
 mod server;

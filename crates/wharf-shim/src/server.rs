@@ -127,8 +127,11 @@ struct Ended {
 }
 
 impl Server {
-    pub(crate) fn new(engine: OwnedFd, launch_lock: OwnedFd) -> io::Result<Self> {
-        let hierarchies = Hierarchies::detect().map_err(io::Error::other)?;
+    pub(crate) fn new(
+        hierarchies: Hierarchies,
+        engine: OwnedFd,
+        launch_lock: OwnedFd,
+    ) -> io::Result<Self> {
         let mut server = Self {
             poll: Poll::new()?,
             hierarchies,

@@ -1,18 +1,18 @@
 //! Makes shims ahead of need.
 //!
-//! All shims of an engine run from one sealed copy of its program: the copy takes milliseconds,
-//! and a process that enters a container must not offer the engine's own file for overwriting
-//! (CVE-2019-5736). A few idle ones wait, so that a start does not wait for an exec.
+//! All shims of an engine come from one nursery ([`crate::nursery`]), which runs from a sealed copy of
+//! the engine's program: a process that enters a container must not offer the engine's own file for
+//! overwriting (CVE-2019-5736). A few idle shims wait, so that a start does not wait for one.
 //!
 //! *The launch lock.* An engine can be killed after it has sent a launch and before the shim has
 //! read it. The next engine must not take that container for stopped while it is about to start.
-//! So all idle shims inherit one open file with a shared lock, and let go of it when their socket
+//! So the nursery and all idle shims have one open file with a shared lock, and let go of it when their socket
 //! listens; the next engine takes the lock exclusively before it looks at anything, and by then each
 //! shim of the last engine either listens or is gone.
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -22,12 +22,19 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, MemfdFlags, SealFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, Resource, Rlimit, WaitId, WaitIdOptions, getrlimit};
 
 use crate::connection::Connection;
-use crate::protocol::{Call, Prepare, Request, UNHEARD};
+use crate::nursery;
 
 /// How long an engine waits for the shims of the last one to listen or to end.
 const LOCK_TIME: Duration = Duration::from_secs(10);
+/// How long the nursery may take for one copy of itself.
+const NURSERY_TIME: Duration = Duration::from_secs(10);
+/// While the pool is at least half full, it is refilled only when nothing has been taken for this
+/// long: whoever has taken one is starting a container, and needs the processor more than we do.
+const QUIET: Duration = Duration::from_millis(20);
 
 /// Makes shims, and keeps some ready. Dropping it ends the idle ones.
 #[derive(Debug)]
@@ -40,6 +47,9 @@ pub struct Spawner {
 struct Shared {
     program: OwnedFd,
     lock: File,
+    open_files: Option<u64>,
+    /// Made when it is needed, and again should it have been killed.
+    nursery: Mutex<Option<Nursery>>,
     pool: Mutex<Pool>,
     changed: Condvar,
 }
@@ -48,25 +58,38 @@ struct Shared {
 struct Pool {
     idle: Vec<Idle>,
     wanted: usize,
-    /// Whether the pool may be filled at this moment.
-    filling: bool,
+    taken_at: Option<Instant>,
+    failed: bool,
     closed: bool,
+}
+
+#[derive(Debug)]
+struct Nursery {
+    connection: UnixStream,
+    child: Child,
 }
 
 /// A shim without a container.
 #[derive(Debug)]
 pub struct Idle {
     pub(crate) connection: Connection,
-    pub(crate) child: Child,
+    /// Its pidfd; it is a child of this process.
+    pub(crate) process: OwnedFd,
 }
 
 impl Spawner {
     /// Copies `program`, which must answer to the argument `shim` by calling [`crate::main`], and
-    /// begins to keep `wanted` idle shims. `lock` is the file of the launch lock.
+    /// begins to keep `wanted` idle shims. `lock` is the file of the launch lock; `open_files` the soft limit
+    /// of shims and containers, when it is not this process's.
     ///
     /// # Errors
     /// The program cannot be copied, or shims of an earlier engine hold the lock for too long.
-    pub fn new(program: &Path, lock: &Path, wanted: usize) -> io::Result<Self> {
+    pub fn new(
+        program: &Path,
+        lock: &Path,
+        wanted: usize,
+        open_files: Option<u64>,
+    ) -> io::Result<Self> {
         let lock = File::options()
             .write(true)
             .create(true)
@@ -76,10 +99,13 @@ impl Spawner {
         let shared = Arc::new(Shared {
             program: sealed_copy(program)?,
             lock,
+            open_files,
+            nursery: Mutex::new(None),
             pool: Mutex::new(Pool {
                 idle: Vec::new(),
                 wanted,
-                filling: true,
+                taken_at: None,
+                failed: false,
                 closed: false,
             }),
             changed: Condvar::new(),
@@ -94,17 +120,18 @@ impl Spawner {
         })
     }
 
-    /// Returns an idle shim, made now if none is ready. The pool is filled again after
-    /// [`Self::refill`], so that this does not compete with the start that needs it.
+    /// Returns an idle shim, made now if none is ready.
     ///
     /// # Errors
     /// The process cannot be made.
     pub fn take(&self) -> io::Result<Idle> {
         let ready = {
             let mut pool = self.shared.pool();
-            pool.filling = false;
+            pool.taken_at = Some(Instant::now());
+            pool.failed = false;
             pool.idle.pop()
         };
+        self.shared.changed.notify_one();
         match ready {
             Some(idle) => Ok(idle),
             None => self.shared.spawn(),
@@ -122,12 +149,11 @@ impl Spawner {
         for idle in idle {
             idle.dismiss();
         }
-    }
-
-    /// Fills the pool in the background.
-    pub fn refill(&self) {
-        self.shared.pool().filling = true;
-        self.shared.changed.notify_one();
+        let nursery = self.shared.nursery.lock();
+        let nursery = nursery.unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(nursery) = nursery {
+            nursery.end();
+        }
     }
 }
 
@@ -147,35 +173,61 @@ impl Shared {
     }
 
     fn keep_filled(&self) {
-        loop {
-            let pool = self.pool();
-            let full =
-                |pool: &mut Pool| !pool.closed && (!pool.filling || pool.idle.len() >= pool.wanted);
-            let waited = self.changed.wait_while(pool, full);
-            let pool = waited.unwrap_or_else(PoisonError::into_inner);
-            if pool.closed {
-                return;
-            }
-            drop(pool);
-            match self.spawn() {
-                Ok(idle) => {
-                    let mut pool = self.pool();
-                    if pool.closed {
-                        drop(pool);
-                        idle.dismiss();
-                    } else {
-                        pool.idle.push(idle);
+        let mut pool = self.pool();
+        while !pool.closed {
+            match pool.wait_before_filling() {
+                None => {
+                    let woken = self.changed.wait(pool);
+                    pool = woken.unwrap_or_else(PoisonError::into_inner);
+                }
+                Some(Duration::ZERO) => {
+                    drop(pool);
+                    let made = self.spawn();
+                    pool = self.pool();
+                    match made {
+                        Ok(idle) if pool.closed => {
+                            drop(pool);
+                            return idle.dismiss();
+                        }
+                        Ok(idle) => pool.idle.push(idle),
+                        // The start that needs one tries again, and tells the error.
+                        Err(_) => pool.failed = true,
                     }
                 }
-                // The start that needs one tries again, and tells the error.
-                Err(_) => self.pool().filling = false,
+                Some(time) => {
+                    let waited = self.changed.wait_timeout(pool, time);
+                    pool = waited.unwrap_or_else(PoisonError::into_inner).0;
+                }
             }
         }
     }
 
-    /// Starts a process. The standard library uses posix_spawn here, which does not copy the
-    /// engine's memory: nothing in this command needs a fork.
     fn spawn(&self) -> io::Result<Idle> {
+        let mut nursery = self.nursery.lock().unwrap_or_else(PoisonError::into_inner);
+        let (ours, theirs) = UnixStream::pair()?;
+        let process = match nursery.as_ref() {
+            Some(living) => living.ask(&theirs),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        };
+        let process = match process {
+            Ok(process) => process,
+            Err(_) => {
+                // Taken first: what cannot be replaced is not asked again.
+                if let Some(dead) = nursery.take() {
+                    dead.end();
+                }
+                nursery.insert(self.open_nursery()?).ask(&theirs)?
+            }
+        };
+        Ok(Idle {
+            connection: Connection::new(ours.into())?,
+            process,
+        })
+    }
+
+    /// Starts the nursery. The standard library uses posix_spawn here, which does not copy the
+    /// engine's memory: nothing in this command needs a fork.
+    fn open_nursery(&self) -> io::Result<Nursery> {
         let (ours, theirs) = UnixStream::pair()?;
         let child = Command::new(format!("/proc/self/fd/{}", self.program.as_raw_fd()))
             .arg0("wharf")
@@ -185,37 +237,72 @@ impl Shared {
             .stdout(Stdio::from(self.lock.try_clone()?))
             .stderr(Stdio::null())
             .spawn()?;
-        Ok(Idle {
-            connection: Connection::new(ours.into())?,
+        ours.set_read_timeout(Some(NURSERY_TIME))?;
+        let nursery = Nursery {
+            connection: ours,
             child,
-        })
+        };
+        if let Some(current) = self.open_files {
+            let pid = Pid::from_child(&nursery.child);
+            let maximum = getrlimit(Resource::Nofile).maximum;
+            let limit = Rlimit {
+                current: Some(current),
+                maximum,
+            };
+            rustix::process::prlimit(Some(pid), Resource::Nofile, limit)?;
+        }
+        Ok(nursery)
     }
 }
 
-impl Idle {
-    /// Lets the shim begin with a container, and does not wait for it.
-    ///
-    /// # Errors
-    /// The message cannot be sent.
-    pub fn prepare(&mut self, prepare: Prepare) -> io::Result<()> {
-        let request = Request::Prepare(Box::new(prepare));
-        let call = Call {
-            id: UNHEARD,
-            request,
-        };
-        self.connection.send(&call, Vec::new())
+impl Pool {
+    /// How long to wait before one more is made; `None` when there are enough.
+    fn wait_before_filling(&self) -> Option<Duration> {
+        if self.failed || self.idle.len() >= self.wanted {
+            return None;
+        }
+        let quiet_at = self.taken_at.map(|taken_at| taken_at + QUIET);
+        let left = quiet_at.map(|at| at.saturating_duration_since(Instant::now()));
+        let hurry = self.idle.len() < self.wanted.div_ceil(2);
+        Some(left.filter(|_| !hurry).unwrap_or_default())
+    }
+}
+
+impl Nursery {
+    fn ask(&self, socket: &UnixStream) -> io::Result<OwnedFd> {
+        nursery::ask(self.connection.as_fd(), socket.as_fd())
     }
 
-    /// Ends the process, which undoes what it has prepared, and waits for it. Blocks.
-    pub fn dismiss(self) {
+    /// Ends the process, unless that has happened, and waits for it.
+    fn end(self) {
         let Self {
             connection,
             mut child,
         } = self;
         drop(connection);
-        // It exits at the connection's end; that waiting fails only if it was waited for before.
+        // It exits at the connection's end; one that hangs is no use either.
+        child.kill().ok();
         drop(child.wait());
     }
+}
+
+impl Idle {
+    /// Ends the process and waits for it.
+    fn dismiss(self) {
+        let Self {
+            connection,
+            process,
+        } = self;
+        // It exits at the connection's end.
+        drop(connection);
+        reap(process.as_fd());
+    }
+}
+
+/// Waits for the end of a shim made by this engine. That fails only if it was waited for before.
+pub(crate) fn reap(process: BorrowedFd<'_>) {
+    let wait = || rustix::process::waitid(WaitId::PidFd(process), WaitIdOptions::EXITED);
+    while matches!(wait(), Err(Errno::INTR)) {}
 }
 
 /// Waits for the shims of earlier engines, then shares the lock with our own.
@@ -259,14 +346,14 @@ mod tests {
     }
 
     #[test]
-    fn idle_shims_are_made_and_ended() {
+    fn a_nursery_that_is_none_is_an_error() {
         let dir = tempfile::tempdir().expect("dir");
-        // Any program will do: this one ends by itself.
-        let spawner = Spawner::new(Path::new("/bin/true"), &dir.path().join("lock"), 1);
+        // A program that is no nursery, and ends by itself.
+        let spawner = Spawner::new(Path::new("/bin/true"), &dir.path().join("lock"), 1, None);
         let spawner = spawner.expect("spawner");
-        spawner.take().expect("a shim").dismiss();
-        spawner.refill();
+        spawner.take().expect_err("nobody answers");
         drop(spawner);
-        Spawner::new(Path::new("/bin/true"), &dir.path().join("lock"), 0).expect("lock is free");
+        Spawner::new(Path::new("/bin/true"), &dir.path().join("lock"), 0, None)
+            .expect("lock is free");
     }
 }

@@ -21,7 +21,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use rustix::process::geteuid;
+use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use wharf_engine::Engine;
@@ -77,10 +77,11 @@ fn guard(settings: &Settings) -> anyhow::Result<Guard> {
     })
 }
 
-fn run(given: Given, settings: Settings, guard: Guard) -> anyhow::Result<()> {
+fn run(given: Given, mut settings: Settings, guard: Guard) -> anyhow::Result<()> {
     if !geteuid().is_root() {
         anyhow::bail!("the engine needs to be started as root");
     }
+    settings.engine.open_files = raise_open_files()?;
     allocator::limit_arenas(ARENAS);
     if settings.detached {
         rustix::process::setsid()
@@ -102,6 +103,18 @@ fn run(given: Given, settings: Settings, guard: Guard) -> anyhow::Result<()> {
     let outcome = runtime.block_on(serve(settings, reloading, sockets, guard));
     pidfile.remove();
     outcome
+}
+
+/// Lets the engine open as many files as it is allowed to: each running container and each client is
+/// one or two. Returns the soft limit there was, which containers get.
+fn raise_open_files() -> anyhow::Result<Option<u64>> {
+    let before = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: before.maximum,
+        ..before
+    };
+    setrlimit(Resource::Nofile, raised).context("cannot raise the limit of open files")?;
+    Ok(before.current)
 }
 
 async fn serve(

@@ -1,5 +1,5 @@
 //! Engines on the real kernel: root, and a busybox to run.
-#![allow(
+#![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     reason = "a test that cannot go on fails"

@@ -65,6 +65,8 @@ impl Server {
             }
         }
         if !alive {
+            // The engine sees the connection's end, and knows by it that this is undone.
+            self.prepared = None;
             self.engines.remove(at);
             for process in &mut self.processes {
                 process.streams.drop_held(number);

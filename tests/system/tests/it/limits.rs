@@ -1,6 +1,6 @@
 //! Limits of resources.
 
-use crate::with_both;
+use crate::{engine, with_both};
 
 #[test]
 fn memory_beyond_the_limit_is_an_oom_kill_that_is_seen() {
@@ -82,4 +82,27 @@ fn limits_are_written_to_the_cgroup() {
         assert!(read("cpu", "cpu.cfs_quota_us", "cpu.max").starts_with("50000"));
         engine.run(client, &["rm", "-f", "box"]).succeeded();
     });
+}
+
+#[test]
+fn the_engine_may_open_all_files_it_can_and_containers_begin_with_fewer() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    const SOFT: u64 = 900;
+    let own = getrlimit(Resource::Nofile);
+    let lowered = Rlimit {
+        current: Some(SOFT),
+        ..own
+    };
+    // Each test is a process of its own.
+    setrlimit(Resource::Nofile, lowered).unwrap();
+    let Some(engine) = engine() else { return };
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", engine.pid())).unwrap();
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let words: Vec<&str> = line.unwrap().split_whitespace().collect();
+    assert_eq!(words[3], words[4], "{limits}");
+    let run = ["run", "--rm", "busybox", "sh", "-c", "ulimit -Sn"];
+    assert_eq!(engine.wharf(&run).out(), SOFT.to_string());
+    engine.finish();
 }
