@@ -129,6 +129,7 @@ impl Store {
             match name.as_str() {
                 "lock" => survey.count(&path, false)?,
                 "tmp" => survey.count(&path, false)?,
+                crate::snapshot::skeleton::NAME => survey.count(&path, false)?,
                 "trash" => survey.count(&path, true)?,
                 "blobs" => survey.blobs(&path, deep)?,
                 "images" => survey.images(&path, roots)?,

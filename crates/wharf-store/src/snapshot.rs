@@ -9,6 +9,7 @@ mod copy;
 mod mapped;
 mod mounter;
 mod overlay;
+pub(crate) mod skeleton;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -7,6 +7,7 @@
 //! layers/<chain hex>/     diff/ and layer.json
 //! snapshots/<id>/         fs/, work/ and top, a link to the layer below
 //! tmp/                    what is being made
+//! skeleton/               places to mount on, below every image
 //! trash/                  what is being deleted
 //! ```
 //!

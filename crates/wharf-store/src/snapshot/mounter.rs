@@ -4,7 +4,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use super::overlay::{Api, Overlay, Upper};
-use super::{MountOptions, Parts, clone, copy, mapped};
+use super::{MountOptions, Parts, clone, copy, mapped, skeleton};
 use crate::store::{Driver, DriverChoice};
 use crate::{OpenError, PathError, SnapshotError};
 
@@ -14,6 +14,7 @@ use crate::{OpenError, PathError, SnapshotError};
 pub(crate) struct Mounter {
     overlay: Option<Overlay>,
     driver: Driver,
+    skeleton: PathBuf,
 }
 
 impl Mounter {
@@ -36,7 +37,11 @@ impl Mounter {
                 return Err(OpenError::NoOverlay { path, source });
             }
         };
-        Ok(Self { overlay, driver })
+        Ok(Self {
+            overlay,
+            driver,
+            skeleton: skeleton::make(root)?,
+        })
     }
 
     pub(crate) fn driver(&self) -> Driver {
@@ -64,8 +69,12 @@ impl Mounter {
             work: &parts.work,
             volatile: options.volatile,
         };
+        let mut layers = parts.layers.clone();
+        if layers.len() < skeleton::LAYERS_MAX {
+            layers.push(self.skeleton.clone());
+        }
         self.overlay()?
-            .mount(&parts.layers, Some(&upper), options.readonly)
+            .mount(&layers, Some(&upper), options.readonly)
     }
 
     /// As [`Self::mount`], for a user namespace.
