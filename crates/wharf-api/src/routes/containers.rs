@@ -145,6 +145,7 @@ async fn start(call: Call) -> Result<Answer, Failure> {
             "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24",
         ));
     }
+    call.refuse(&["checkpoint", "checkpoint-dir"])?;
     call.engine.start(call.name()).await?;
     Ok(empty(NO_CONTENT))
 }

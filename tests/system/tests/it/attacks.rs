@@ -242,6 +242,106 @@ fn attack_r23_top_with_a_ps_of_the_images_own() {
 }
 
 #[test]
+fn attack_r20_labels_and_annotations_that_look_like_the_engines() {
+    let Some(engine) = engine() else { return };
+    let hit = engine.directory().join("hit");
+    let program = engine.directory().join("evil");
+    std::fs::write(
+        &program,
+        format!("#!/bin/sh\necho hit >> {}\n", hit.display()),
+    )
+    .unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&program, mode).unwrap();
+    let [program, hit_path] = [&program, &hit].map(|path| path.to_str().unwrap());
+    let keys = [
+        ("run.oci.handler", program),
+        ("run.oci.hooks.stdout", hit_path),
+        ("io.containerd.runtime", program),
+        ("io.containerd.runc.v2.binary", program),
+        ("io.containerd.log.uri", &format!("binary://{program}")),
+        ("containerd.io/log-uri", &format!("file://{hit_path}")),
+        ("cdi.k8s.io/box", "vendor.com/class=all"),
+        ("org.criu.config", hit_path),
+        ("io.podman.annotations.privileged", "TRUE"),
+        ("com.docker.runtime", program),
+        ("wharf.runtime", program),
+        ("wharf.log", hit_path),
+        ("wharf.privileged", "true"),
+    ];
+    let busybox = std::fs::read(wharf_tests_system::image::busybox()).unwrap();
+    let labels = keys.map(|(key, value)| format!("LABEL {key}={value:?}"));
+    let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+    engine
+        .import_bytes(&busybox, "labelled", &labels)
+        .succeeded();
+    let look =
+        "ls /dev; grep -E '^(Cap|NoNewPrivs|Seccomp)' /proc/self/status; wc -l < /proc/mounts";
+    let plain = engine.wharf(&["run", "--name", "plain", "busybox", "sh", "-c", look]);
+    let mut run: Vec<String> = ["run", "--name", "marked"].map(str::to_owned).to_vec();
+    for (key, value) in keys {
+        run.extend(["--label".to_owned(), format!("{key}={value}")]);
+        run.extend(["--annotation".to_owned(), format!("{key}={value}")]);
+    }
+    run.extend(["labelled", "sh", "-c", look].map(str::to_owned));
+    let run: Vec<&str> = run.iter().map(String::as_str).collect();
+    let marked = engine.wharf(&run);
+    assert_eq!(marked.out(), plain.out());
+    let settings =
+        "{{.HostConfig.Runtime}} {{.HostConfig.Privileged}} {{.HostConfig.LogConfig.Type}}";
+    assert_eq!(
+        engine.inspect("marked", settings),
+        engine.inspect("plain", settings)
+    );
+    assert!(!hit.exists(), "a label or annotation was acted on");
+    engine.finish();
+}
+
+#[test]
+fn attack_r21_checkpoints_are_refused() {
+    let Some(engine) = engine() else { return };
+    engine
+        .wharf(&["create", "--name", "box", "busybox", "true"])
+        .succeeded();
+    let refused = |method: &str, path: &str| {
+        let answer = engine.request(method, path, b"{}").unwrap();
+        assert!(answer.status >= 400, "{method} {path}: {}", answer.text());
+    };
+    refused("POST", "/containers/box/checkpoints");
+    refused("GET", "/containers/box/checkpoints");
+    refused("DELETE", "/containers/box/checkpoints/c1");
+    refused("POST", "/containers/box/start?checkpoint=c1");
+    refused(
+        "POST",
+        "/containers/box/start?checkpoint=c1&checkpoint-dir=/tmp",
+    );
+    assert_eq!(engine.inspect("box", "{{.State.Status}}"), "created");
+    // What `podman container checkpoint --export` writes, naming an image and a device.
+    let images = engine.wharf(&["images", "--all", "--quiet"]);
+    let mut archive = Archive::new(Vec::new());
+    let config = br#"{"id":"x","name":"restored","rootfsImageName":"evil:latest","rootfsImage":"sha256:00"}"#;
+    let spec =
+        br#"{"annotations":{"cdi.k8s.io/x":"vendor.com/class=all"},"process":{"args":["true"]}}"#;
+    archive.file("config.dump", 0o600, config).unwrap();
+    archive.file("spec.dump", 0o600, spec).unwrap();
+    archive
+        .file("checkpoint/inventory.img", 0o600, b"x")
+        .unwrap();
+    archive
+        .file("../../../tmp/wt-escaped", 0o600, b"x")
+        .unwrap();
+    let archive = archive.finish().unwrap();
+    let load = engine.client(Client::Wharf, &["load"]);
+    assert_ne!(command::run(load, &archive).code, 0);
+    assert_eq!(
+        engine.wharf(&["images", "--all", "--quiet"]).out(),
+        images.out()
+    );
+    assert!(!std::path::Path::new("/tmp/wt-escaped").exists());
+    engine.finish();
+}
+
+#[test]
 fn attack_r24_environment_of_another_container() {
     let Some(engine) = engine() else { return };
     engine
