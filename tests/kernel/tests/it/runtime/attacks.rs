@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use wharf_tests_kernel::bundle::Bundle;
-use wharf_tests_system::binary;
+use wharf_tests_system::{Ran, binary};
 
 use super::{output, refused};
 
@@ -58,8 +58,14 @@ impl Drop for Swapper {
     }
 }
 
-/// How long races are tried for: some dozens of containers.
+/// How long a race is tried for whose outcomes cannot be counted: some dozens of containers.
 const RACE: Duration = Duration::from_secs(3);
+/// How often a race is tried that can be counted.
+const RACES: usize = 10_000;
+/// Races of one container: making one takes longer than all of them.
+const BATCH: usize = 250;
+/// Longest time for all of them.
+const RACES_TIME: Duration = Duration::from_secs(240);
 
 #[test]
 fn attack_r1_executable_of_a_joining_process_cannot_be_written() {
@@ -189,21 +195,29 @@ fn attack_r3_null_device_replaced_by_a_link() {
 #[test]
 fn attack_r3_null_device_swapped_while_paths_are_masked() {
     let core_pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
-    let mut bundle = Bundle::new("stat -c %t:%T /etc/secret");
+    let mut bundle = Bundle::new("stat -c %t:%T /etc/secret/* | sort | uniq -c");
     fs::create_dir(bundle.path("dev")).unwrap();
     bundle.mount("bind", bundle.path("dev"), "/dev", &["bind"]);
-    fs::write(bundle.rootfs("etc/secret"), "secret").unwrap();
-    bundle.spec["linux"]["maskedPaths"] = json!(["/etc/secret"]);
+    fs::create_dir(bundle.rootfs("etc/secret")).unwrap();
+    let secrets: Vec<String> = (0..BATCH).map(|i| format!("/etc/secret/{i}")).collect();
+    for secret in &secrets {
+        fs::write(bundle.rootfs(&secret[1..]), "secret").unwrap();
+    }
+    bundle.spec["linux"]["maskedPaths"] = json!(secrets);
     let _swapper = Swapper::new(
         "while :; do ln -s /proc/sys/kernel/core_pattern null; rm null; touch null; rm null; done",
         Path::new(bundle.path("dev")),
     );
     let begun = Instant::now();
-    while begun.elapsed() < RACE {
+    let mut races = 0;
+    while races < RACES {
+        assert!(begun.elapsed() < RACES_TIME, "{races} races only");
         let ran = bundle.run();
-        if ran.code == 0 {
-            assert_eq!(ran.stdout, "1:3\n", "what masks is the null device");
-        }
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let counted: Vec<&str> = ran.stdout.split_whitespace().collect();
+        let all = BATCH.to_string();
+        assert_eq!(counted, [&all, "1:3"], "what masks is the null device");
+        races += BATCH;
     }
     assert_eq!(
         fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap(),
@@ -324,7 +338,8 @@ fn attack_r7_proc_or_sys_is_a_link() {
     }
 }
 
-/// Runs containers with a volume at a path that is swapped for a link to the host meanwhile.
+/// Runs containers with volumes below a path that is swapped for a link to the host meanwhile. Each
+/// volume's mount is a race.
 fn race(options: &[&str], kind: &str) {
     let mut bundle = Bundle::new("true");
     let sentinel = Sentinel::new(&bundle);
@@ -337,17 +352,21 @@ fn race(options: &[&str], kind: &str) {
     };
     fs::create_dir(bundle.path("volume")).unwrap();
     fs::write(bundle.path("volume/mine"), "").unwrap();
-    bundle.mount(kind, source, "/shared/point/deep/er", options);
+    for number in 0..BATCH {
+        let target = format!("/shared/point/deep/volume{number}");
+        bundle.mount(kind, source, &target, options);
+    }
     bundle.spec["root"]["readonly"] = json!(false);
     let up = "../".repeat(12);
     let target = format!("{up}{}", sentinel.directory.display());
     let script = format!(
-        "ln -s {target} link; while :; do mv -T link point; mv -T point link; mkdir -p point; rmdir point/deep/er point/deep point; done 2>/dev/null"
+        "ln -s {target} link; while :; do mv -T link point; mv -T point link; mkdir -p point; rmdir point/deep/* point/deep point; done 2>/dev/null"
     );
     let _swapper = Swapper::new(&script, Path::new(bundle.path("shared")));
     let begun = Instant::now();
-    let mut runs = 0;
-    while begun.elapsed() < RACE {
+    let mut races = 0;
+    while races < RACES {
+        assert!(begun.elapsed() < RACES_TIME, "{races} races only");
         // It runs or is refused; either way nothing of it is on the host.
         let ran = bundle.run();
         assert!([0, 1].contains(&ran.code), "{}", ran.stderr);
@@ -357,9 +376,19 @@ fn race(options: &[&str], kind: &str) {
             !mounts.contains(bundle.path("sentinel")),
             "a mount is on the host"
         );
-        runs += 1;
+        races += mounts_tried(&ran);
     }
-    assert!(runs > 3, "{runs} races only");
+}
+
+/// How many of the volumes a run came to: all, or up to the one it was refused for.
+fn mounts_tried(ran: &Ran) -> usize {
+    if ran.code == 0 {
+        return BATCH;
+    }
+    let rest = ran.stderr.split("/deep/volume").nth(1);
+    let number = rest.and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
+    let number = number.and_then(|digits| digits.parse::<usize>().ok());
+    number.map_or(0, |number| number + 1)
 }
 
 #[test]
@@ -436,21 +465,51 @@ fn attack_r14_more_mappings_than_the_kernel_takes() {
     assert!(reason.contains("the kernel takes at most 340"), "{reason}");
 }
 
+/// With and without a cgroup namespace, with and without a user namespace of its own.
 #[test]
 fn attack_r15_the_cgroup_tree_is_read_only() {
-    let script = "mkdir /sys/fs/cgroup/x /sys/fs/cgroup/pids/x 2>&1; true";
-    for mapped in [false, true] {
+    let script = "cd /sys/fs/cgroup; for d in . *; do [ -d $d ] || continue; \
+                  mkdir $d/x 2>/dev/null && echo made $d/x; \
+                  { echo 1 > $d/notify_on_release; } 2>/dev/null && echo written $d; \
+                  { echo 1 > $d/cgroup.procs; } 2>/dev/null && echo joined $d; \
+                  mount -o remount,bind,rw $d 2>/dev/null && echo remounted $d; done; echo done";
+    for (mapped, own_view) in [(false, true), (true, true), (false, false), (true, false)] {
         let inside = output(script, |bundle| {
             bundle.capabilities(&["CAP_DAC_OVERRIDE"]);
             if mapped {
                 bundle.map_users();
             }
+            if !own_view {
+                without_cgroup_namespace(bundle);
+            }
+        });
+        assert_eq!(inside, "done", "mapped {mapped}, own view {own_view}");
+    }
+}
+
+/// The host's groups are not there to be read either: each hierarchy shows the container's group as
+/// its root, with nothing below.
+#[test]
+fn attack_r15_the_host_s_groups_are_not_visible() {
+    let script = "for d in /sys/fs/cgroup/*; do [ -L $d ] || find $d/ -mindepth 1 -type d; done; \
+                  cut -d: -f3 /proc/self/cgroup | sort -u; \
+                  awk '$5 ~ \"^/sys/fs/cgroup/\" { print $4 }' /proc/self/mountinfo | sort -u";
+    for mapped in [false, true] {
+        let inside = output(script, |bundle| {
+            if mapped {
+                bundle.map_users();
+            }
         });
         assert!(
-            inside.contains("Read-only file system") || inside.contains("Permission denied"),
+            inside.split_whitespace().all(|word| word == "/"),
             "{inside}"
         );
     }
+}
+
+fn without_cgroup_namespace(bundle: &mut Bundle) {
+    let namespaces = bundle.spec["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.retain(|namespace| namespace["type"] != "cgroup");
 }
 
 #[test]
