@@ -28,6 +28,7 @@ mod packages;
 mod registry;
 mod run;
 mod stats;
+mod soak;
 mod terminal;
 mod update;
 mod volumes;
