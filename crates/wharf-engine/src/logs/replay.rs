@@ -38,9 +38,18 @@ impl Inner {
             return copy(&mut log, &mut ours).await;
         };
         let mut waiting = Some((socket, client));
+        let run = running(container);
         loop {
+            // Looked at before the log: what is written between the two is read.
+            let ended = run.is_some() && running(container) != run;
             copy(&mut log, &mut ours).await?;
+            if ended {
+                return Ok(());
+            }
             self.settled(container).await;
+            if run.is_some() && running(container) != run {
+                continue;
+            }
             match next(container, &mut log, &mut waiting)? {
                 Next::Running(shim) => {
                     let client = waiting.map(|(_, client)| client).unwrap_or_default();
@@ -90,6 +99,12 @@ impl Inner {
             Err(error) => Err(Error::internal("cannot attach", error)),
         }
     }
+}
+
+/// Which of its runs a container is in.
+fn running(container: &Container) -> Option<u64> {
+    let status = container.status();
+    status.state.running().map(|_| status.run)
 }
 
 /// What is to be done with a client that has the log so far.

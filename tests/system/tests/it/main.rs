@@ -20,6 +20,7 @@ mod health;
 mod images;
 mod lifecycle;
 mod limits;
+mod log_drivers;
 mod logs;
 mod mounts;
 mod namespaces;

@@ -1,0 +1,5 @@
+//! The log written and read back as a whole.
+
+mod crash;
+mod remote;
+mod rotation;
