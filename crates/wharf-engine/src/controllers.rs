@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use wharf_cgroup::Hierarchies;
+use wharf_wire as wire;
 
 /// What can be limited.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +13,8 @@ use wharf_cgroup::Hierarchies;
     reason = "each is the kernel's own yes or no about one file"
 )]
 pub(crate) struct Controllers {
+    /// Whether control groups are those of version 2.
+    pub(crate) v2: bool,
     pub(crate) memory: bool,
     pub(crate) swap: bool,
     pub(crate) reservation: bool,
@@ -44,6 +47,7 @@ impl Controllers {
             Hierarchies::V2 { unified } => {
                 let block_io = unified.has("io");
                 Self {
+                    v2: true,
                     memory: unified.has("memory"),
                     swap: unified.has("memory"),
                     reservation: unified.has("memory"),
@@ -78,6 +82,7 @@ impl Controllers {
             root(controller).is_some_and(|directory| directory.join(file).exists())
         };
         Self {
+            v2: false,
             memory: has("memory", "memory.limit_in_bytes"),
             swap,
             reservation: has("memory", "memory.soft_limit_in_bytes"),
@@ -110,11 +115,41 @@ fn sets(directory: &Path, cpus: &str, mems: &str) -> Option<Sets> {
     })
 }
 
+impl Controllers {
+    /// Says in `info` what can be limited.
+    pub(crate) fn tell(&self, info: &mut wire::SystemInfo) {
+        "cgroupfs".clone_into(&mut info.cgroup_driver);
+        let version = if self.v2 { "2" } else { "1" };
+        version.clone_into(&mut info.cgroup_version);
+        info.memory_limit = self.memory;
+        info.swap_limit = self.swap;
+        info.kernel_memory_tcp = self.kernel_memory_tcp;
+        info.cpu_cfs_period = self.cpu_quota;
+        info.cpu_cfs_quota = self.cpu_quota;
+        info.cpu_shares = self.cpu_shares;
+        info.cpu_set = self.sets.is_some();
+        info.pids_limit = self.pids;
+        info.oom_kill_disable = self.oom_kill_disable;
+        let lacking = [
+            (self.memory, "memory limit"),
+            (self.swap, "swap limit"),
+            (self.cpu_shares, "cpu shares"),
+            (self.cpu_quota, "cpu cfs quota"),
+            (self.sets.is_some(), "cpuset"),
+            (self.pids, "pids limit"),
+        ];
+        let lacking = lacking.into_iter().filter(|(can, _)| !can);
+        let warnings = lacking.map(|(_, what)| format!("WARNING: No {what} support"));
+        info.warnings.get_or_insert_default().extend(warnings);
+    }
+}
+
 #[cfg(test)]
 impl Controllers {
     /// A machine that can limit everything, with processors 0 and 1 and memory node 0.
     pub(crate) fn all() -> Self {
         Self {
+            v2: false,
             memory: true,
             swap: true,
             reservation: true,

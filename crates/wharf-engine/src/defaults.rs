@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use wharf_wire as wire;
 
+use crate::error::Error;
 use crate::inner::Inner;
+use crate::security::Security;
 
 /// Name of the engine's own runtime.
 pub const OWN_RUNTIME: &str = "wharf";
@@ -79,6 +81,15 @@ impl Default for Defaults {
 }
 
 impl Defaults {
+    /// Checks what the engine alone knows: the log driver's options, the filter of system calls.
+    ///
+    /// # Errors
+    /// One of them is malformed.
+    pub fn check(&self) -> Result<(), Error> {
+        crate::logs::check(&mut self.log.clone())?;
+        Security::read(&wire::HostConfig::default(), self).map(drop)
+    }
+
     /// Fills in what a container does not say.
     pub(crate) fn fill(&self, host: &mut wire::HostConfig) {
         let texts = [

@@ -14,7 +14,6 @@ use crate::container::Container;
 use crate::error::Error;
 use crate::images::Use;
 use crate::inner::Inner;
-use crate::mounts::Mount;
 use crate::state::State;
 
 impl Inner {
@@ -55,6 +54,18 @@ impl Inner {
         if self.user_namespaces.is_default() {
             info.security_options.push("name=userns".to_owned());
         }
+        self.controllers.tell(&mut info);
+        let pools = self.config.address_pools.iter();
+        info.default_address_pools = pools
+            .map(|pool| wire::AddressPool {
+                base: pool.base.to_string(),
+                size: pool.size,
+            })
+            .collect();
+        info.firewall_backend = Some(wire::FirewallInfo {
+            driver: "nftables".to_owned(),
+            ..Default::default()
+        });
         info.plugins.network = ["bridge", "host", "none"].map(str::to_owned).to_vec();
         info.plugins.log = wharf_log::DRIVERS.map(str::to_owned).to_vec();
         info.plugins.volume = vec!["local".to_owned()];

@@ -245,6 +245,16 @@ def commit(client):
     client.images.remove("py/made:2")
 
 
+def volumes(client):
+    volume = client.volumes.create("py-volume", labels={"of": "a test"})
+    mount = {"py-volume": {"bind": "/kept", "mode": "rw"}}
+    client.containers.run(IMAGE, ["sh", "-c", "echo kept > /kept/file"], volumes=mount, remove=True)
+    assert client.containers.run(IMAGE, ["cat", "/kept/file"], volumes=mount, remove=True) == b"kept\n"
+    assert [v.name for v in client.volumes.list(filters={"label": "of=a test"})] == ["py-volume"]
+    volume.remove()
+    expect(NotFound, lambda: client.volumes.get("py-volume"))
+
+
 def archive_of(name, content):
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:

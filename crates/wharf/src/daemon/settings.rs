@@ -43,6 +43,9 @@ pub(super) enum SettingsError {
         /// What is wrong.
         reason: String,
     },
+    /// What containers would get means nothing to the engine.
+    #[error("defaults of containers")]
+    Defaults(#[from] wharf_engine::Error),
     /// TCP for everybody.
     #[error(
         "host {0} would let everybody who can connect be root on this machine: use --tlsverify with --tlscacert, \

@@ -101,3 +101,8 @@ fn images() {
 fn an_image_of_a_container() {
     scenario("commit");
 }
+
+#[test]
+fn volumes() {
+    scenario("volumes");
+}

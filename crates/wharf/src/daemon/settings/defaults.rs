@@ -29,7 +29,7 @@ pub(super) fn read(values: &Values) -> Result<Defaults, SettingsError> {
             .map_or(default.log.driver, str::to_owned),
         config: log_options(values)?,
     };
-    Ok(Defaults {
+    let defaults = Defaults {
         debug: values.truth("debug").unwrap_or(false),
         labels: labels(values)?,
         runtime: default_runtime(values, &runtimes)?,
@@ -43,7 +43,9 @@ pub(super) fn read(values: &Values) -> Result<Defaults, SettingsError> {
         no_new_privileges: values.truth("no-new-privileges").unwrap_or(false),
         seccomp: seccomp(values)?,
         shutdown_timeout: shutdown_timeout(values).unwrap_or(default.shutdown_timeout),
-    })
+    };
+    defaults.check()?;
+    Ok(defaults)
 }
 
 /// The first is the one that goes without saying.
@@ -189,10 +191,7 @@ fn seccomp(values: &Values) -> Result<Option<String>, SettingsError> {
     if std::fs::metadata(path).map_err(failed)?.len() > MAX_PROFILE {
         return Err(invalid(KEY, path, "the file is too long"));
     }
-    let text = std::fs::read_to_string(path).map_err(failed)?;
-    let document: Result<wharf_oci::runtime::Seccomp, _> = serde_json::from_str(&text);
-    document.map_err(|error| invalid(KEY, path, error))?;
-    Ok(Some(text))
+    std::fs::read_to_string(path).map(Some).map_err(failed)
 }
 
 /// A negative number is no limit, as in Docker.
