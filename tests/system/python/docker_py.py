@@ -255,6 +255,19 @@ def volumes(client):
     expect(NotFound, lambda: client.volumes.get("py-volume"))
 
 
+def stats(client):
+    box = client.containers.run(IMAGE, ["sleep", "1000"], detach=True)
+    once = box.stats(stream=False)
+    assert once["memory_stats"]["usage"] > 0 and once["cpu_stats"]["cpu_usage"]["total_usage"] > 0, once
+    assert once["pids_stats"]["current"] == 1
+    assert "eth0" in once["networks"]
+    stream = box.stats(stream=True, decode=True)
+    first, second = next(stream), next(stream)
+    assert second["precpu_stats"]["cpu_usage"] == first["cpu_stats"]["cpu_usage"]
+    stream.close()
+    box.remove(force=True)
+
+
 def archive_of(name, content):
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:

@@ -34,7 +34,7 @@ async fn list(call: Call) -> Result<Answer, Failure> {
 }
 
 async fn inspect(call: Call) -> Result<Answer, Failure> {
-    call.refuse(&["platform"])?;
+    call.refuse_foreign_platforms("platform")?;
     let image = call.engine.image_inspect(call.name())?;
     let mut document = serde_json::to_value(&image).unwrap_or_default();
     dialect::image(call.version, &mut document);
@@ -42,7 +42,7 @@ async fn inspect(call: Call) -> Result<Answer, Failure> {
 }
 
 async fn history(call: Call) -> Result<Answer, Failure> {
-    call.refuse(&["platform"])?;
+    call.refuse_foreign_platforms("platform")?;
     let history = blocking("read an image's history", move || {
         Ok(call.engine.image_history(call.name())?)
     })
@@ -60,7 +60,7 @@ async fn tag(call: Call) -> Result<Answer, Failure> {
 }
 
 async fn remove(call: Call) -> Result<Answer, Failure> {
-    call.refuse(&["platforms"])?;
+    call.refuse_foreign_platforms("platforms")?;
     let query = ImageRemoveQuery::read(&call.query);
     let removed = blocking("remove an image", move || {
         Ok(call.engine.image_remove(call.name(), query)?)
@@ -80,7 +80,7 @@ async fn save_one(call: Call) -> Result<Answer, Failure> {
 }
 
 async fn save(call: Call, names: Vec<String>) -> Result<Answer, Failure> {
-    call.refuse(&["platform"])?;
+    call.refuse_foreign_platforms("platform")?;
     let work = written("save images", LateError::Cut, move |writer| {
         Ok(call.engine.image_save(&names, writer)?)
     });
@@ -92,7 +92,7 @@ async fn save(call: Call, names: Vec<String>) -> Result<Answer, Failure> {
 }
 
 async fn load(call: Call) -> Result<Answer, Failure> {
-    call.refuse(&["platform"])?;
+    call.refuse_foreign_platforms("platform")?;
     let (engine, quiet) = (call.engine.clone(), call.query.flag("quiet"));
     let archive = call.into_reader();
     let work = written("load images", LateError::Told, move |writer| {

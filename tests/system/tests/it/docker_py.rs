@@ -106,3 +106,8 @@ fn an_image_of_a_container() {
 fn volumes() {
     scenario("volumes");
 }
+
+#[test]
+fn figures() {
+    scenario("stats");
+}
