@@ -25,7 +25,7 @@ use crate::container::{Container, Definition};
 use crate::create::check::modes::joined;
 use crate::error::Error;
 use crate::inner::Inner;
-use crate::mounts::{Mount, Volume};
+use crate::mounts::{Mount, Volume, check_propagation};
 use crate::state::State;
 use crate::volumes::Binding;
 
@@ -75,6 +75,11 @@ impl Inner {
     pub(crate) fn borrow(&self, container: &Container) -> Result<Borrowed, Error> {
         let host = &container.definition.host;
         let mut borrowed = self.borrow_files(&container.definition)?;
+        for mount in &container.definition.mounts {
+            if let Mount::Bind(bind) = mount {
+                check_propagation(bind)?;
+            }
+        }
         if let Some(name) = joined(&host.pid_mode) {
             let lender = self.registry.find(name)?;
             let pid = running(&lender).ok_or_else(|| {

@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::inner::Inner;
 use crate::mounts::{self, Mount, Mounts};
 use crate::records::{Change, Durability};
+use crate::runtimes;
 use crate::security::Security;
 use crate::state::State;
 use crate::userns::{Caller, Claim};
@@ -104,6 +105,12 @@ impl Inner {
         let claim = self
             .user_namespaces
             .decide(id, &host, &mut config, caller, &self.registry)?;
+        if runtimes::find(&host.runtime, &unsaid)?.is_some() && claim.is_some() {
+            return Err(Error::not_implemented(format!(
+                "a user namespace needs the engine's own runtime, not {}",
+                host.runtime
+            )));
+        }
         let (image, parsed) = self.images.for_container(&config.image)?;
         let defaults = &parsed.config.config;
         let command = merge::merge(&mut config, defaults)?;

@@ -134,7 +134,17 @@ impl Defaults {
             (name.clone(), info)
         });
         let own = (OWN_RUNTIME.to_owned(), wire::RuntimeInfo::default());
-        named.chain([own]).collect()
+        // Those that are known without being named, where they are installed.
+        let installed = crate::runtimes::installed()
+            .into_iter()
+            .map(|(name, found)| {
+                let info = wire::RuntimeInfo {
+                    path: found.path.display().to_string(),
+                    ..Default::default()
+                };
+                (name, info)
+            });
+        installed.chain(named).chain([own]).collect()
     }
 
     /// The settings as attributes of an event, under their names in the configuration file.

@@ -270,7 +270,7 @@ impl Inner {
             security.capabilities = capabilities::all();
             security.filter = Filter::Unconfined;
         }
-        let hostname = self.hostname(&definition);
+        let hostname = self.hostname(definition);
         let mut env = spec::environment(config, hostname.as_deref());
         if body.tty && !config.tty {
             spec::overlay_env(&mut env, &["TERM=xterm".to_owned()]);

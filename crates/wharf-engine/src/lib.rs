@@ -11,6 +11,7 @@
 //! - `spec`, `security`, `capabilities`, `mounts`, `ports`, `user`, `userns`, `volumes` decide what a container
 //!   gets;
 //! - `health` looks after containers that say how they are probed;
+//! - `runtimes` and `cdi` bring in what others install: runtimes, and devices by their vendors' specifications;
 //! - `borrowed` is what a start gets of other containers and of volumes;
 //! - `exec`, `attach`, `logs`, `list`, `inspect`, `top`, `stats`, `system`, `events`, `images` answer.
 //!
@@ -30,6 +31,7 @@ mod archive;
 mod attach;
 mod borrowed;
 mod capabilities;
+mod cdi;
 mod commit;
 mod config;
 mod container;
@@ -57,6 +59,7 @@ mod recovery;
 mod registry;
 mod regular;
 mod remove;
+mod runtimes;
 mod security;
 mod signals;
 mod spec;

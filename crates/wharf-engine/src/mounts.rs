@@ -15,10 +15,12 @@ use crate::error::Error;
 
 mod mode;
 mod place;
+mod propagation;
 mod read;
 mod tmpfs;
 
 pub(crate) use mode::volumes_from;
+pub(crate) use propagation::check as check_propagation;
 pub(crate) use read::{Mounts, Request, check_driver, read};
 
 /// A mount of a container, decided.

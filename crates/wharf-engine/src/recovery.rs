@@ -314,6 +314,7 @@ impl Inner {
             }
         }
         self.remove_orphan_shm(runs);
+        self.remove_orphan_bundles(runs).map_err(failed)?;
         self.remove_orphan_cgroups(&ours, runs);
         for name in names(&self.places.containers()) {
             if known(&name).is_none() {

@@ -62,6 +62,18 @@ impl Security {
         Ok(security)
     }
 
+    /// The filter as a runtime that is another program is told it; `None` for none.
+    pub(crate) fn filter_document(&self) -> Option<Seccomp> {
+        (self.filter != Filter::Unconfined).then(|| self.document(Arch::native()))
+    }
+
+    fn document(&self, arch: Arch) -> Seccomp {
+        match &self.filter {
+            Filter::Given(document) => (**document).clone(),
+            _ => wharf_seccomp::default_profile(&self.capabilities, arch, KernelVersion::running()),
+        }
+    }
+
     fn apply(&mut self, option: &str) -> Result<(), Error> {
         let invalid =
             |part: u8| Error::invalid(format!("invalid --security-opt {part}: \"{option}\""));
@@ -150,14 +162,7 @@ impl Filters {
             return Ok(Some(Arc::clone(found)));
         }
         let arch = Arch::native();
-        let document = match &security.filter {
-            Filter::Given(document) => (**document).clone(),
-            _ => wharf_seccomp::default_profile(
-                &security.capabilities,
-                arch,
-                KernelVersion::running(),
-            ),
-        };
+        let document = security.document(arch);
         let program = wharf_seccomp::compile(&document, arch)
             .map_err(|error| Error::invalid(format!("seccomp: {}", crate::error::chain(&error))))?;
         let bytes: Arc<[u8]> = program.encode().into();

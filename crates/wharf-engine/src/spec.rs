@@ -363,6 +363,8 @@ pub(crate) fn file_mounts(
         .collect();
     mounts.retain(|mount| own.iter().all(|o| o.destination != mount.destination));
     mounts.extend(own);
+    // What is mounted below another mount comes after it.
+    mounts.sort_by_key(|mount| mount.destination.components().count());
     mounts
 }
 

@@ -31,14 +31,16 @@ use wharf_store::{MountOptions, RootedDir};
 use wharf_types::failpoint;
 
 use crate::borrowed::Borrowed;
-use crate::container::{Container, Endpoint, Port, Wanted, refuse};
+use crate::container::{Container, Definition, Endpoint, Port, Wanted, refuse};
 use crate::create::check::modes;
+use crate::defaults::OWN_RUNTIME;
 use crate::error::{Error, ErrorKind};
 use crate::health::{Check, Health};
 use crate::inner::{Inner, until};
 use crate::mounts::Mount;
 use crate::ports;
 use crate::records::Durability;
+use crate::runtimes;
 use crate::security::Security;
 use crate::spec::{self, Circumstances};
 use crate::state::{Denied, Event, Running, StartFailure, State};
@@ -195,6 +197,8 @@ impl Inner {
             clients,
             fleeting: definition.host.auto_remove,
             init: spec::has_init(&definition.host),
+            external: runtimes::find(&definition.host.runtime, &self.defaults())?
+                .map(|runtime| runtimes::external(runtime, &self.places, definition.id)),
         };
         let mut descriptors = vec![prepared.root];
         descriptors.extend(prepared.network);
@@ -287,12 +291,17 @@ impl Inner {
     fn let_begin(&self, container: &Container, shim: &Shim) -> Result<(), Error> {
         let definition = container.current();
         let security = Security::read(&definition.host, &self.defaults())?;
-        let filter = self.filters.compiled(&security)?;
+        // Another program compiles the filter itself.
+        let filter = match is_own(&definition) {
+            true => self.filters.compiled(&security)?,
+            false => None,
+        };
         let prepare = Prepare {
             cgroup: definition.cgroup(&self.config.cgroup_parent),
-            resources: spec::resources(&definition.host)?,
+            resources: crate::cdi::resources(&definition.host, spec::resources(&definition.host)?)?,
             seccomp: filter.map(|bytes| bytes.to_vec()),
             socket_directory: self.places.shim(definition.id),
+            external: !is_own(&definition),
         };
         let sent = shim.tell(Request::Prepare(Box::new(prepare)));
         failpoint::hit("engine.start.shim-prepares");
@@ -347,7 +356,12 @@ impl Inner {
             program: &self.program,
             borrowed: &borrowed,
         };
-        let spec = spec::container(&container.current(), given)?;
+        let security = given.security;
+        let mut spec = spec::container(&container.current(), given)?;
+        crate::cdi::apply(&definition.host, &mut spec)?;
+        if !is_own(definition) {
+            runtimes::adapt(&mut spec, security);
+        }
         Ok((spec, root, borrowed))
     }
 
@@ -554,6 +568,11 @@ impl Inner {
         self.supervise(container, notices);
         Ok(())
     }
+}
+
+/// Whether a container's runtime is the engine's own.
+fn is_own(definition: &Definition) -> bool {
+    definition.host.runtime == OWN_RUNTIME
 }
 
 /// Reads `name:address` or `name=address`; `host-gateway` is the gateway.

@@ -16,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bundle;
 mod client;
 mod connection;
 mod detach;
@@ -30,6 +31,7 @@ mod socket;
 mod spawner;
 mod streams;
 
+pub use bundle::remove as remove_bundle;
 pub use client::{Notices, RequestError, Shim};
 pub use hat::main;
 pub use init::init_main;

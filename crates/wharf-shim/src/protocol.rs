@@ -112,6 +112,9 @@ pub struct Prepare {
     pub seccomp: Option<Vec<u8>>,
     /// Directory of the shim's socket in the exec root.
     pub socket_directory: PathBuf,
+    /// Whether another program makes the container.
+    #[serde(default)]
+    pub external: bool,
 }
 
 /// A container to make.
@@ -141,6 +144,22 @@ pub struct Launch {
     /// Whether the program is `wharf init`, which begins with its signals blocked.
     #[serde(default)]
     pub init: bool,
+    /// The program that makes it, if it is another one.
+    #[serde(default)]
+    pub external: Option<External>,
+}
+
+/// A runtime that is a program of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct External {
+    /// The program.
+    pub program: PathBuf,
+    /// Arguments before those of each call.
+    pub arguments: Vec<String>,
+    /// Directory for the container's bundle, the container's alone.
+    pub bundle: PathBuf,
+    /// Where the runtime keeps what it knows of containers.
+    pub state: PathBuf,
 }
 
 /// What a process's standard input is.

@@ -30,10 +30,11 @@ use wharf_types::ContainerId;
 use crate::connection::Connection;
 use crate::exit;
 use crate::poll::{EventFlags, Interest, Poll, Token};
-use crate::protocol::{Exit, Failure, Message, Notice, Started, Target};
+use crate::protocol::{Exit, External, Failure, Message, Notice, Started, Target};
 use crate::socket::Socket;
 use crate::streams::{ClientEvent, Streams};
 
+mod external;
 mod launch;
 mod requests;
 
@@ -99,6 +100,8 @@ struct Container {
     out_of_memory: Option<OomWatch>,
     /// Only when processes of the container are reparented to the shim.
     children: Option<SignalFd>,
+    /// The program that has made it, if it was another one.
+    external: Option<External>,
 }
 
 /// A process whose streams and end are the shim's business.
@@ -393,6 +396,10 @@ impl Server {
             return;
         };
         container.out_of_memory = None;
+        if let Some(external) = &container.external {
+            // What is left of it the engine looks after.
+            drop(external::release(external, &container.id.to_string()));
+        }
         // Both are the engine's to finish if they fail: it looks at the cgroups and sockets that
         // belong to no running container.
         let removed = container.cgroup.remove();

@@ -10,7 +10,7 @@ use wharf_wire as wire;
 
 use crate::controllers::Controllers;
 use crate::error::Error;
-use crate::{capabilities, ports, signals};
+use crate::{capabilities, cdi, ports, signals};
 
 pub(crate) mod limits;
 pub(crate) mod modes;
@@ -37,6 +37,7 @@ pub(super) fn check_host(
         check_extra_host(entry)?;
     }
     check_devices(host)?;
+    cdi::check(host)?;
     if host.annotations.contains_key("") {
         return Err(Error::invalid(
             "invalid Annotations: the empty string is not permitted as an annotation key",
@@ -162,6 +163,24 @@ pub(super) fn check_networking(networking: Option<&wire::NetworkingConfig>) -> R
         if rest.ipam_config == Some(wire::EndpointIpam::default()) {
             rest.ipam_config = None;
         }
+        if let Some(ipam) = &rest.ipam_config
+            && (!ipam.ipv4_address.is_empty() || !ipam.ipv6_address.is_empty())
+        {
+            return Err(Error::invalid(
+                "user specified IP address is supported on user defined networks only",
+            ));
+        }
+        if !empty(&rest.aliases) {
+            return Err(Error::invalid(
+                "network-scoped alias is supported only for containers in user defined networks",
+            ));
+        }
+        if !empty(&rest.links) {
+            return Err(unsupported("HostConfig.Links"));
+        }
+        if !rest.mac_address.is_empty() {
+            return Err(unsupported("EndpointsConfig.MacAddress"));
+        }
         if rest != wire::EndpointSettings::default() {
             return Err(unsupported("NetworkingConfig.EndpointsConfig"));
         }
@@ -193,14 +212,6 @@ fn refuse_unsupported(host: &wire::HostConfig) -> Result<(), Error> {
     let refused = [
         ("HostConfig.Links", some(&host.links)),
         ("HostConfig.Cgroup", !host.cgroup.is_empty()),
-        (
-            "HostConfig.Runtime",
-            !matches!(host.runtime.as_str(), "" | "wharf"),
-        ),
-        (
-            "HostConfig.DeviceRequests",
-            host.device_requests.as_ref().is_some_and(|r| !r.is_empty()),
-        ),
     ];
     match refused.iter().find(|(_, asked)| *asked) {
         Some((member, _)) => Err(unsupported(member)),

@@ -20,11 +20,16 @@ struct Node {
 }
 
 fn node(path: &str) -> Result<Node, Error> {
-    let failed = |error| {
-        Error::internal(
-            format!("error gathering device information while adding custom device \"{path}\""),
-            error,
-        )
+    let failed = |error: std::io::Error| {
+        let what =
+            format!("error gathering device information while adding custom device \"{path}\"");
+        match error.kind() {
+            // Clients look for these words.
+            std::io::ErrorKind::NotFound => {
+                Error::invalid(format!("{what}: no such file or directory"))
+            }
+            _ => Error::internal(what, error),
+        }
     };
     let metadata = fs::metadata(path).map_err(failed)?;
     let kind = metadata.file_type();
@@ -72,6 +77,28 @@ pub(super) fn nodes(host: &wire::HostConfig) -> Result<Vec<Device>, Error> {
         devices.extend(found.map(|(inside, node)| device(inside, node)));
     }
     Ok(devices)
+}
+
+/// A device of the host at a place in a container, and the rule that lets it be used.
+pub(crate) fn at(outside: &str, inside: &str) -> Result<(Device, DeviceRule), Error> {
+    let node = node(outside)?;
+    let rule = DeviceRule {
+        allow: true,
+        kind: Some(node.kind.to_owned()),
+        major: Some(node.major),
+        minor: Some(node.minor),
+        access: None,
+    };
+    let device = Device {
+        kind: node.kind.to_owned(),
+        path: PathBuf::from(inside),
+        major: node.major,
+        minor: node.minor,
+        file_mode: Some(node.mode),
+        uid: Some(node.uid),
+        gid: Some(node.gid),
+    };
+    Ok((device, rule))
 }
 
 /// The nodes of a mapping, each at its place in the container: one, or all below a directory.

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use jiff::Timestamp;
 use rustix::process::Signal;
+use wharf_cgroup::Cgroup;
 use wharf_log::LogWriter;
 use wharf_oci::runtime::{IdMapping, NamespaceKind, Spec};
 use wharf_runtime::{
@@ -14,6 +15,7 @@ use wharf_runtime::{
 use wharf_seccomp::Program;
 use wharf_sys::signal::SignalFd;
 
+use super::external::{self, Making};
 use super::{Container, Process, Server};
 use crate::exit;
 use crate::poll::{EventFlags, Interest, Token};
@@ -34,7 +36,8 @@ struct Wiring {
 /// What was begun before the launch; dropped with a shim that is never to launch, it is undone.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    groundwork: Groundwork,
+    /// Another program does it itself.
+    groundwork: Option<Groundwork>,
     seccomp: Option<Program>,
     socket: Socket,
 }
@@ -47,11 +50,15 @@ impl Server {
             resources,
             seccomp,
             socket_directory,
+            external,
         } = prepare;
+        let lay = || {
+            Groundwork::lay(cgroup, resources, &self.hierarchies)
+                .map_err(|error| create_failure(&error))
+        };
         Ok(Prepared {
             seccomp: program(seccomp.as_deref())?,
-            groundwork: Groundwork::lay(cgroup, resources, &self.hierarchies)
-                .map_err(|error| create_failure(&error))?,
+            groundwork: (!external).then(lay).transpose()?,
             socket: Socket::listen(socket_directory)
                 .map_err(|error| step("cannot listen for the engine", &error))?,
         })
@@ -78,7 +85,7 @@ impl Server {
 
     fn launch_container(
         &mut self,
-        launch: Launch,
+        mut launch: Launch,
         descriptors: Vec<OwnedFd>,
         prepared: Prepared,
     ) -> Result<Started, Failure> {
@@ -91,41 +98,33 @@ impl Server {
         let root = next()?;
         let network = launch.joins_network.then(&mut next).transpose()?;
         let with_socket = |client| Ok((next()?, client));
-        let clients = launch
-            .clients
+        let clients = std::mem::take(&mut launch.clients)
             .into_iter()
             .map(with_socket)
             .collect::<Result<_, Failure>>()?;
 
-        let log = LogWriter::open(launch.log).map_err(|error| Failure {
+        let log = LogWriter::open(std::mem::take(&mut launch.log)).map_err(|error| Failure {
             before_runtime: true,
             ..step("failed to initialize logging driver", &error)
         })?;
-        let children = adopt_orphans(&launch.spec)
+        let children = adopt_orphans(&launch.spec, launch.external.is_some())
             .map_err(|error| step("cannot adopt the container's orphans", &error))?;
         let terminal = launch.spec.process.as_ref().is_some_and(|p| p.terminal);
         let (stdio, ends) = stdio(terminal, launch.stdin != Stdin::Null)
             .map_err(|error| step("cannot make pipes", &error))?;
 
-        let id = launch.id.to_string();
-        let (spec, directory) = (&launch.spec, &launch.directory);
-        let mut request = wharf_runtime::Launch::new(&id, spec, directory, &self.hierarchies);
-        request.root = RootSource::Detached(root);
-        request.network = network;
-        let user = self.user_namespace.as_ref().map(|[own, _]| own.open());
-        request.user = user.transpose().map_err(|error| create_failure(&error))?;
-        request.stdio = stdio;
-        request.signals_blocked = launch.init;
-        request.seccomp = prepared.seccomp;
-        request.groundwork = Some(prepared.groundwork);
-        let running = wharf_runtime::run(request).map_err(|error| create_failure(&error))?;
+        let Prepared {
+            groundwork,
+            seccomp,
+            socket,
+        } = prepared;
+        let (cgroup, running) = self.make(&launch, root, network, stdio, (groundwork, seccomp))?;
         let wiring = Wiring {
             ends,
             once: launch.stdin == Stdin::Once,
             log: Some(log),
             clients,
         };
-        let (cgroup, running) = (running.cgroup, running.running);
         let started = self.adopt(Target::Container, running, wiring)?;
         self.container = Some(Container {
             id: launch.id,
@@ -139,11 +138,47 @@ impl Server {
             cgroup,
             started: started.clone(),
             frozen: false,
-            socket: Some(prepared.socket),
+            socket: Some(socket),
             out_of_memory: None,
             children,
+            external: launch.external,
         });
         Ok(started)
+    }
+
+    /// Has the container made, by the runtime that is linked here or by another program.
+    fn make(
+        &self,
+        launch: &Launch,
+        root: OwnedFd,
+        network: Option<OwnedFd>,
+        stdio: Stdio,
+        (groundwork, seccomp): (Option<Groundwork>, Option<Program>),
+    ) -> Result<(Cgroup, Running), Failure> {
+        let id = launch.id.to_string();
+        let (spec, directory) = (&launch.spec, &launch.directory);
+        if let Some(external) = &launch.external {
+            return external::run(Making {
+                id: &id,
+                spec,
+                external,
+                root,
+                network,
+                stdio,
+                hierarchies: &self.hierarchies,
+            });
+        }
+        let mut request = wharf_runtime::Launch::new(&id, spec, directory, &self.hierarchies);
+        request.root = RootSource::Detached(root);
+        request.network = network;
+        let user = self.user_namespace.as_ref().map(|[own, _]| own.open());
+        request.user = user.transpose().map_err(|error| create_failure(&error))?;
+        request.stdio = stdio;
+        request.signals_blocked = launch.init;
+        request.seccomp = seccomp;
+        request.groundwork = groundwork;
+        let started = wharf_runtime::run(request).map_err(|error| create_failure(&error))?;
+        Ok((started.cgroup, started.running))
     }
 
     /// Watches over a process that runs. One that cannot be watched over is killed.
@@ -275,16 +310,23 @@ impl Server {
                 Err(error) => (Err(error), Ends::None),
             },
         };
-        let running = wharf_runtime::exec(wharf_runtime::Exec {
-            process: &exec.process,
-            spec: &container.spec,
-            init: first.as_fd(),
-            cgroup: &container.cgroup,
-            stdio: stdio.map_err(|error| step("cannot make pipes", &error))?,
-            seccomp: program(exec.seccomp.as_deref())?,
-            preserve_fds: Vec::new(),
-        });
-        let running = running.map_err(|error| exec_failure(&error))?;
+        let stdio = stdio.map_err(|error| step("cannot make pipes", &error))?;
+        let running = match &container.external {
+            Some(external) => {
+                let id = container.id.to_string();
+                external::exec(external, &id, &exec.process, stdio, self.next_process)
+            }
+            None => wharf_runtime::exec(wharf_runtime::Exec {
+                process: &exec.process,
+                spec: &container.spec,
+                init: first.as_fd(),
+                cgroup: &container.cgroup,
+                stdio,
+                seccomp: program(exec.seccomp.as_deref())?,
+                preserve_fds: Vec::new(),
+            })
+            .map_err(|error| exec_failure(&error)),
+        }?;
         let wiring = Wiring {
             ends,
             once: true,
@@ -297,12 +339,13 @@ impl Server {
 }
 
 /// Without a pid namespace of its own a container's orphans go to the nearest ancestor that takes
-/// them; only there the shim hears of them.
-fn adopt_orphans(spec: &Spec) -> io::Result<Option<SignalFd>> {
+/// them; only there the shim hears of them. What another program has made is an orphan as soon as
+/// that program ends.
+fn adopt_orphans(spec: &Spec, external: bool) -> io::Result<Option<SignalFd>> {
     let namespaces = spec.linux.iter().flat_map(|linux| &linux.namespaces);
     let mut pid = namespaces.filter(|namespace| namespace.kind == NamespaceKind::Pid);
     // One that is joined does not end with this container.
-    if pid.any(|namespace| namespace.path.is_none()) {
+    if !external && pid.any(|namespace| namespace.path.is_none()) {
         return Ok(None);
     }
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;

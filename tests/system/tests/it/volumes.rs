@@ -19,10 +19,10 @@ fn a_named_volume_is_made_listed_and_removed() {
         assert_eq!(run(&["volume", "create", "data"]).out(), "data");
         let listed = run(&["volume", "ls"]);
         assert_eq!(listed.out(), "DRIVER    VOLUME NAME\nlocal     data");
-        let shown = "{{.Name}} {{.Driver}} {{.Scope}} {{.Labels}} {{.Options}}";
+        let shown = "{{.Name}} {{.Driver}} {{.Scope}} {{.Labels}}";
         assert_eq!(
             run(&["volume", "inspect", "-f", shown, "data"]).out(),
-            "data local local map[a:b] map[]"
+            "data local local map[a:b]"
         );
         let filtered = |filter: &str| run(&["volume", "ls", "-q", "-f", filter]).stdout;
         assert_eq!(filtered("label=a=b"), "data\n");
@@ -124,15 +124,15 @@ fn volumes_without_a_name_go_with_their_container_when_asked() {
         run(&["create", "--name", "one", "-v", "/data", "busybox"]).succeeded();
         let name = engine.inspect("one", "{{(index .Mounts 0).Name}}");
         assert_eq!(name.len(), 64);
-        assert_eq!(volumes(engine), [name.clone()]);
+        assert_eq!(volumes(engine), std::slice::from_ref(&name));
         run(&["rm", "one"]).succeeded();
-        assert_eq!(volumes(engine), [name.clone()]);
+        assert_eq!(volumes(engine), std::slice::from_ref(&name));
         run(&["create", "--name", "two", "-v", "/data", "busybox"]).succeeded();
         run(&["rm", "-v", "two"]).succeeded();
-        assert_eq!(volumes(engine), [name.clone()]);
+        assert_eq!(volumes(engine), std::slice::from_ref(&name));
         run(&["run", "--rm", "-v", "/data", "busybox", "true"]).succeeded();
         wharf_tests_system::wait::until_true("the volume gone", || {
-            volumes(engine) == [name.clone()]
+            volumes(engine) == std::slice::from_ref(&name)
         });
         // A clean-up takes those without a name, and all when asked.
         run(&["volume", "create", "named"]).succeeded();
@@ -264,8 +264,9 @@ fn volumes_are_told_of_and_accounted_for() {
             "echo 12345 > /data/f",
         ])
         .succeeded();
-        let sizes = run(&["system", "df", "-v", "--format", "{{json .Volumes}}"]);
-        assert!(sizes.out().contains("\"Size\":\"6B\""), "{sizes:?}");
+        let sizes = run(&["system", "df", "-v"]);
+        let own = sizes.out().lines().find(|line| line.starts_with("data "));
+        assert!(own.is_some_and(|line| line.ends_with(" 6B")), "{sizes:?}");
         run(&["volume", "rm", "data"]).succeeded();
         let told = run(&[
             "events",

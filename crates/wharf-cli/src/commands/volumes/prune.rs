@@ -38,7 +38,7 @@ pub(in crate::commands) static COMMAND: Command<Arguments> = Command {
                 |a, v| filter::add(&mut a.filters, v),
             ),
             F::switch("force", "Do not prompt for confirmation", |a, on| {
-                a.force = on
+                a.force = on;
             })
             .short('f'),
         ]],
