@@ -28,6 +28,9 @@ const QUEUE: usize = 4;
 /// Bytes a writer gathers before they are sent.
 const PIECE: usize = 64 * 1024;
 
+/// Bytes of a refused body that are read: as many as Go's server reads.
+const SKIMMED: u64 = 256 << 10;
+
 /// Body of an answer.
 pub(crate) struct Body(Content);
 
@@ -252,6 +255,17 @@ impl BodyReader {
             body,
             runtime: Handle::current(),
             piece: Bytes::new(),
+        }
+    }
+}
+
+impl BodyReader {
+    /// Reads a little further after a refusal: a client that is still sending when the connection ends would not
+    /// see why.
+    pub(crate) fn skim(&mut self) {
+        let mut rest = self.take(SKIMMED);
+        if let Err(error) = io::copy(&mut rest, &mut io::sink()) {
+            tracing::debug!(%error, "the client left while it was refused");
         }
     }
 }

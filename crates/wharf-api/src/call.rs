@@ -73,32 +73,6 @@ impl Call {
         }
     }
 
-    /// Refuses platforms asked of an image that are not the engine's own: its images have no other. Each is a document,
-    /// `{"os":"linux","architecture":"amd64"}`.
-    pub(crate) fn refuse_foreign_platforms(&self, parameter: &str) -> Result<(), Failure> {
-        for text in self
-            .query
-            .all(parameter)
-            .iter()
-            .filter(|text| !text.is_empty())
-        {
-            let platform: Platform = serde_json::from_str(text)
-                .map_err(|error| Failure::invalid(format!("invalid platform {text}: {error}")))?;
-            let words = [platform.os, platform.architecture, platform.variant];
-            let words: Vec<String> = words.into_iter().filter(|word| !word.is_empty()).collect();
-            let (name, platform) = (self.name(), words.join("/"));
-            if !is_own_platform(&platform) {
-                return Err(Failure::new(
-                    StatusCode::NOT_FOUND,
-                    format!(
-                        "image with reference {name} was found but does not provide the specified platform ({platform})"
-                    ),
-                ));
-            }
-        }
-        Ok(())
-    }
-
     /// Whether the request has a body longer than `length`, or one of unknown length.
     pub(crate) fn has_body_beyond(&self, length: u64) -> bool {
         let hint = self.request.body().size_hint();
@@ -129,15 +103,6 @@ impl Call {
             ))),
         }
     }
-}
-
-/// A platform as a document.
-#[derive(serde::Deserialize)]
-struct Platform {
-    os: String,
-    architecture: String,
-    #[serde(default)]
-    variant: String,
 }
 
 /// Whether a platform, `linux`, `amd64`, `linux/amd64` or `linux/arm64/v8` for example, is the one this program is for.

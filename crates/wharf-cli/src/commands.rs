@@ -15,6 +15,7 @@ mod export;
 mod help;
 mod history;
 mod image_inspect;
+mod image_prune;
 mod images;
 mod import;
 mod info;

@@ -20,6 +20,7 @@ use wharf_store::{
     DiffError, ExtractError, ExtractOptions, InsidePath, MountOptions, Owners, PathError, PathStat,
     RootedDir,
 };
+use wharf_types::failpoint;
 use wharf_wire as wire;
 use wharf_wire::go_mode;
 
@@ -244,6 +245,7 @@ impl ContainerFiles {
                     _ => worded(&name, path, error),
                 })?;
             writable(root, directory.as_fd())?;
+            failpoint::hit("engine.archive.opened");
             let owners = match query.copy_uid_gid && !user.is_empty() {
                 false => Owners::AsGiven,
                 true => {
@@ -263,6 +265,7 @@ impl ContainerFiles {
             root.extract(&inside, reader, &options)
                 .map_err(|error| refused(&error))
         })?;
+        failpoint::hit("engine.archive.unpacked");
         self.inner.tell(&self.container, "extract-to-dir");
         Ok(())
     }

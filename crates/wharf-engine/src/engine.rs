@@ -114,16 +114,27 @@ impl Engine {
     /// Returns one image.
     ///
     /// # Errors
-    /// There is none of this name.
-    pub fn image_inspect(&self, name: &str) -> Result<wire::ImageInspect, Error> {
-        self.inner.images.inspect(name)
+    /// There is none of this name, or it is for another platform.
+    pub fn image_inspect(
+        &self,
+        name: &str,
+        platforms: &[String],
+    ) -> Result<wire::ImageInspect, Error> {
+        let image = self.inner.images.inspect(name)?;
+        self.inner.images.provides(name, platforms)?;
+        Ok(image)
     }
 
     /// Returns the steps of an image, last first.
     ///
     /// # Errors
     /// There is none of this name.
-    pub fn image_history(&self, name: &str) -> Result<Vec<wire::ImageHistoryItem>, Error> {
+    pub fn image_history(
+        &self,
+        name: &str,
+        platforms: &[String],
+    ) -> Result<Vec<wire::ImageHistoryItem>, Error> {
+        self.inner.images.provides(name, platforms)?;
         self.inner.images.history(name)
     }
 
@@ -146,8 +157,18 @@ impl Engine {
         &self,
         name: &str,
         query: wire::ImageRemoveQuery,
+        platforms: &[String],
     ) -> Result<Vec<wire::ImageDelete>, Error> {
+        self.inner.images.provides(name, platforms)?;
         self.inner.remove_image(name, query)
+    }
+
+    /// Removes the images that nothing uses and that the filters mean. Blocks.
+    ///
+    /// # Errors
+    /// A filter is unknown.
+    pub fn image_prune(&self, filters: &wire::Filters) -> Result<wire::ImagesPruned, Error> {
+        self.inner.prune_images(filters)
     }
 
     /// Takes in an archive's images. Blocks.
@@ -158,8 +179,10 @@ impl Engine {
         &self,
         archive: impl Read + Send,
         quiet: bool,
+        platforms: &[String],
         progress: impl FnMut(wire::Progress),
     ) -> Result<(), Error> {
+        crate::images::any_is_own(platforms)?;
         let inner = &self.inner;
         let loaded = inner.images.load(&inner.records, archive, quiet, progress);
         inner.empty_trash_soon();
@@ -192,7 +215,15 @@ impl Engine {
     ///
     /// # Errors
     /// One is not there, or the writer fails.
-    pub fn image_save(&self, names: &[String], writer: impl Write) -> Result<(), Error> {
+    pub fn image_save(
+        &self,
+        names: &[String],
+        platforms: &[String],
+        writer: impl Write,
+    ) -> Result<(), Error> {
+        for name in names {
+            self.inner.images.provides(name, platforms)?;
+        }
         self.inner.images.save(names, writer)
     }
 

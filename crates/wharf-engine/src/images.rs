@@ -21,11 +21,14 @@ mod builtin;
 mod changes;
 mod list;
 mod pattern;
+mod platform;
+mod prune;
 mod remove;
 mod show;
 
 pub use archive::ImportRequest;
 pub(crate) use changes::apply_all as apply_changes;
+pub(crate) use platform::any_is_own;
 
 /// The images of an engine.
 #[derive(Debug)]
@@ -159,6 +162,11 @@ impl Images {
     ) -> Result<(), Error> {
         let given = name.map(std::slice::from_ref).unwrap_or_default();
         self.give(records, id, given).map(drop)
+    }
+
+    /// Returns the id of an image.
+    pub(crate) fn id_of(&self, name: &str) -> Result<Digest, Error> {
+        self.find(name).map(|found| found.id)
     }
 
     /// Gives an image a name more; the image that had it keeps its others, or stays without one.

@@ -22,6 +22,7 @@
 //! `engine.exit.{told, recorded, restart-planned}`, `engine.health.{probed, recorded}`, `engine.update.{recorded, applied}`, `engine.rename.recorded`,
 //! `engine.kill.{recorded, signalled}`, `engine.pause.frozen`, `engine.unpause.thawed`,
 //! `engine.restart.stopped`, `engine.exec.{prepared, started, ended}`, `engine.stop.{recorded, signalled}`,
+//! `engine.archive.{opened, unpacked}`, `engine.commit.{noted, paused, stored, recorded}`,
 //! `engine.remove.{recorded, snapshot-gone, files-gone, forgotten}`,
 //! `engine.recovery.{container, containers-done, orphans-gone}`, and those of the images.
 

@@ -99,19 +99,29 @@ impl Inner {
         name: &str,
         query: wire::ImageRemoveQuery,
     ) -> Result<Vec<wire::ImageDelete>, Error> {
-        let (image, steps) = self
+        let (steps, _) = self.remove_image_counting(name, query)?;
+        Ok(steps)
+    }
+
+    /// Removes a name or an image; also returns how many bytes come back.
+    pub(crate) fn remove_image_counting(
+        &self,
+        name: &str,
+        query: wire::ImageRemoveQuery,
+    ) -> Result<(Vec<wire::ImageDelete>, u64), Error> {
+        let removed = self
             .images
             .remove(&self.records, name, query, &|image| self.uses_of(image))?;
-        for step in &steps {
-            let (action, id) = if step.deleted.is_empty() {
-                ("untag", image.to_string())
-            } else {
-                ("delete", step.deleted.clone())
-            };
-            self.tell_image(action, &id, &step.untagged);
+        let id = removed.id.to_string();
+        for step in &removed.steps {
+            if !step.untagged.is_empty() {
+                self.tell_image("untag", &id, &step.untagged);
+            } else if step.deleted == id {
+                self.tell_image("delete", &id, "");
+            }
         }
         self.empty_trash_soon();
-        Ok(steps)
+        Ok((removed.steps, removed.freed))
     }
 
     /// Tells an event of an image.

@@ -15,6 +15,7 @@ use wharf_types::{Digest, Hasher, failpoint};
 
 use crate::blob::Blobs;
 use crate::files::{self, failed};
+use crate::image::RemovedLayer;
 use crate::state::Used;
 use crate::store::names;
 use crate::tree::{self, WalkError};
@@ -62,12 +63,17 @@ struct Extent {
 }
 
 impl Store {
-    /// Removes what of these layers and blobs nothing uses any more.
-    pub(crate) fn release(&self, chains: &[Digest], blobs: &[Digest]) -> Result<(), PathError> {
+    /// Removes what of these layers and blobs nothing uses any more; returns the layers.
+    pub(crate) fn release(
+        &self,
+        chains: &[Digest],
+        blobs: &[Digest],
+    ) -> Result<Vec<RemovedLayer>, PathError> {
         // One lock from the look to the removal: nothing can come to use them in between.
         let mut state = self.state();
         let used = state.used();
         let mut chains = chains.to_vec();
+        let mut removed = Vec::new();
         while let Some(chain) = chains.pop() {
             if used.chains.contains(&chain) {
                 continue;
@@ -75,7 +81,13 @@ impl Store {
             self.discard(&self.shared.layers.path(&chain))?;
             failpoint::hit("store.release.layer-discarded");
             // A snapshot's release names its top layer only.
-            chains.extend(state.layers.remove(&chain).and_then(|layer| layer.parent));
+            if let Some(layer) = state.layers.remove(&chain) {
+                removed.push(RemovedLayer {
+                    chain,
+                    size: layer.size,
+                });
+                chains.extend(layer.parent);
+            }
         }
         for blob in blobs.iter().filter(|blob| !used.blobs.contains(blob)) {
             if let Some(path) = self.shared.blobs.find(blob) {
@@ -83,7 +95,7 @@ impl Store {
                 failpoint::hit("store.release.blob-discarded");
             }
         }
-        Ok(())
+        Ok(removed)
     }
 
     /// Removes whatever belongs to no root. For recovery, while nothing is coming in.

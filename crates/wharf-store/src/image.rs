@@ -51,6 +51,15 @@ pub struct ImageLayer {
     pub size: u64,
 }
 
+/// A layer that has gone with its last image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RemovedLayer {
+    /// Identified it on top of those below it.
+    pub chain: Digest,
+    /// Bytes of its files.
+    pub size: u64,
+}
+
 /// An image that has come in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadedImage {
@@ -176,23 +185,23 @@ impl Store {
     }
 
     /// Removes an image, and those of its layers and blobs that no other image and no snapshot
-    /// uses. Its space comes back with [`Self::empty_trash`]. An image that is not there is
+    /// uses; returns the layers, top first. Its space comes back with [`Self::empty_trash`]. An image that is not there is
     /// removed already.
     ///
     /// # Errors
     /// [`ImageError::Path`].
-    pub fn remove_image(&self, id: &Digest) -> Result<(), ImageError> {
+    pub fn remove_image(&self, id: &Digest) -> Result<Vec<RemovedLayer>, ImageError> {
         let record = {
             let mut state = self.state();
             self.discard(&self.image_path(id))?;
             state.images.remove(id)
         };
         failpoint::hit("store.image.record-discarded");
-        if let Some(record) = record {
-            let chains: Vec<_> = record.chains().collect();
-            let blobs: Vec<_> = record.blobs(*id).collect();
-            self.release(&chains, &blobs)?;
-        }
-        Ok(())
+        let Some(record) = record else {
+            return Ok(Vec::new());
+        };
+        let chains: Vec<_> = record.chains().collect();
+        let blobs: Vec<_> = record.blobs(*id).collect();
+        Ok(self.release(&chains, &blobs)?)
     }
 }

@@ -58,7 +58,9 @@ pub use error::{
     SaveError, SnapshotError, VerifyError,
 };
 pub use extract::{Exceeded, ExtractError, NameRefusal};
-pub use image::{HostFile, HostSource, Image, ImageLayer, LoadEvent, LoadedImage, SaveImage};
+pub use image::{
+    HostFile, HostSource, Image, ImageLayer, LoadEvent, LoadedImage, RemovedLayer, SaveImage,
+};
 pub use owners::Owners;
 pub use rooted::{ExtractOptions, InsidePath, PathStat, Renamed, RootedDir};
 pub use snapshot::{Change, ChangeKind, InvalidSnapshotId, MountOptions, SnapshotId, Usage};

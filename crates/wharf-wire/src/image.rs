@@ -154,6 +154,13 @@ documents! {
         pub tags: Option<Vec<String>>,
     }
 
+    /// Answer of `POST /images/prune`.
+    #[derive(Eq)]
+    pub struct ImagesPruned {
+        pub images_deleted: Option<Vec<ImageDelete>>,
+        pub space_reclaimed: u64,
+    }
+
     /// One step of removing an image.
     #[derive(Eq)]
     pub struct ImageDelete {

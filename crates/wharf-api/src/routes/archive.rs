@@ -64,9 +64,13 @@ async fn write(call: Call) -> Result<Answer, Failure> {
     path(&call)?;
     let query = ArchivePutQuery::read(&call.query);
     let files = call.engine.files(call.name(), FilesFor::Writing).await?;
-    let archive = call.into_reader();
+    let mut archive = call.into_reader();
     blocking("unpack into a container", move || {
-        Ok(files.write(&query, archive)?)
+        let written = files.write(&query, &mut archive);
+        if written.is_err() {
+            archive.skim();
+        }
+        Ok(written?)
     })
     .await?;
     Ok(empty(StatusCode::OK))

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use http::header::HeaderValue;
 use wharf_engine::{Engine, ImportRequest};
-use wharf_wire::{ImageCreateQuery, ImageListQuery, ImageRemoveQuery, Progress};
+use wharf_wire::{Filters, ImageCreateQuery, ImageListQuery, ImageRemoveQuery, Progress};
 
 use crate::answer::{self, Answer, Failure, empty, json_stream, line, typed};
 use crate::body::{Body, BodyWriter, LateError, written};
@@ -16,6 +16,7 @@ pub(super) const ROUTES: &[Route] = &[
     route!(GET "/images/get" since (1, 24) => save_many),
     route!(POST "/images/load" since (1, 24) => load),
     route!(POST "/images/create" since (1, 24) => create),
+    route!(POST "/images/prune" since (1, 25) => prune),
     route!(GET "/images/{name...}/json" since (1, 24) => inspect),
     route!(GET "/images/{name...}/history" since (1, 24) => history),
     route!(GET "/images/{name...}/get" since (1, 24) => save_one),
@@ -33,18 +34,35 @@ async fn list(call: Call) -> Result<Answer, Failure> {
     Ok(answer::json(&images))
 }
 
+/// The platforms that are asked for, each a document; empty ones ask for nothing.
+fn platforms(call: &Call, parameter: &str) -> Vec<String> {
+    let mut platforms = call.query.all(parameter);
+    platforms.retain(|platform| !platform.is_empty());
+    platforms
+}
+
+async fn prune(call: Call) -> Result<Answer, Failure> {
+    let filters = Filters::parse(call.query.get("filters").unwrap_or_default())
+        .map_err(|error| Failure::invalid(error.to_string()))?;
+    let pruned = blocking("prune images", move || {
+        Ok(call.engine.image_prune(&filters)?)
+    })
+    .await?;
+    Ok(answer::json(&pruned))
+}
+
 async fn inspect(call: Call) -> Result<Answer, Failure> {
-    call.refuse_foreign_platforms("platform")?;
-    let image = call.engine.image_inspect(call.name())?;
+    let platforms = platforms(&call, "platform");
+    let image = call.engine.image_inspect(call.name(), &platforms)?;
     let mut document = serde_json::to_value(&image).unwrap_or_default();
     dialect::image(call.version, &mut document);
     Ok(answer::json(&document))
 }
 
 async fn history(call: Call) -> Result<Answer, Failure> {
-    call.refuse_foreign_platforms("platform")?;
+    let platforms = platforms(&call, "platform");
     let history = blocking("read an image's history", move || {
-        Ok(call.engine.image_history(call.name())?)
+        Ok(call.engine.image_history(call.name(), &platforms)?)
     })
     .await?;
     Ok(answer::json(&history))
@@ -60,10 +78,10 @@ async fn tag(call: Call) -> Result<Answer, Failure> {
 }
 
 async fn remove(call: Call) -> Result<Answer, Failure> {
-    call.refuse_foreign_platforms("platforms")?;
+    let platforms = platforms(&call, "platforms");
     let query = ImageRemoveQuery::read(&call.query);
     let removed = blocking("remove an image", move || {
-        Ok(call.engine.image_remove(call.name(), query)?)
+        Ok(call.engine.image_remove(call.name(), query, &platforms)?)
     })
     .await?;
     Ok(answer::json(&removed))
@@ -80,9 +98,9 @@ async fn save_one(call: Call) -> Result<Answer, Failure> {
 }
 
 async fn save(call: Call, names: Vec<String>) -> Result<Answer, Failure> {
-    call.refuse_foreign_platforms("platform")?;
+    let platforms = platforms(&call, "platform");
     let work = written("save images", LateError::Cut, move |writer| {
-        Ok(call.engine.image_save(&names, writer)?)
+        Ok(call.engine.image_save(&names, &platforms, writer)?)
     });
     Ok(typed(
         StatusCode::OK,
@@ -92,11 +110,12 @@ async fn save(call: Call, names: Vec<String>) -> Result<Answer, Failure> {
 }
 
 async fn load(call: Call) -> Result<Answer, Failure> {
-    call.refuse_foreign_platforms("platform")?;
+    let platforms = platforms(&call, "platform");
     let (engine, quiet) = (call.engine.clone(), call.query.flag("quiet"));
     let archive = call.into_reader();
     let work = written("load images", LateError::Told, move |writer| {
-        Ok(engine.image_load(archive, quiet, |progress| tell(writer, &progress))?)
+        let progress = |progress| tell(writer, &progress);
+        Ok(engine.image_load(archive, quiet, &platforms, progress)?)
     });
     Ok(json_stream(work.await?))
 }

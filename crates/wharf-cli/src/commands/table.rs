@@ -3,9 +3,9 @@
 use super::AnyCommand;
 use super::{
     attach, commit, contexts, cp, create, dial_stdio, diff, events, exec, export, history,
-    image_inspect, images, import, info, inspect, kill, load, logs, pause, port, ps, pull, rename,
-    restart, rm, rmi, run, save, start, stats, stop, system_df, tag, top, update, version, volumes,
-    wait,
+    image_inspect, image_prune, images, import, info, inspect, kill, load, logs, pause, port, ps,
+    pull, rename, restart, rm, rmi, run, save, start, stats, stop, system_df, tag, top, update,
+    version, volumes, wait,
 };
 
 /// Every command, in the order of their plain names.
@@ -30,6 +30,7 @@ pub(super) static COMMANDS: &[&dyn AnyCommand] = &[
     &export::COMMAND,
     &history::COMMAND,
     &image_inspect::COMMAND,
+    &image_prune::COMMAND,
     &images::COMMAND,
     &import::COMMAND,
     &info::COMMAND,

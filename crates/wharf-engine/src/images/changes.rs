@@ -1,11 +1,11 @@
 //! Dockerfile instructions that change an image's configuration, as `import --change` and
 //! `commit --change` take them.
 //!
-//! The instructions are those Docker allows there: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD,
-//! STOPSIGNAL, USER, VOLUME, WORKDIR. Source: Dockerfile reference, "Overview" and each
+//! The instructions are those Docker allows there: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL,
+//! ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR. Source: Dockerfile reference, "Overview" and each
 //! instruction's section.
 
-use wharf_oci::image::{ContainerConfig, Empty};
+use wharf_oci::image::{ContainerConfig, Empty, Healthcheck};
 
 use crate::error::Error;
 
@@ -54,6 +54,7 @@ fn apply(config: &mut ContainerConfig, line: &str) -> Result<(), ChangeError> {
                 config.env.push(prefix + &value);
             }
         }
+        "HEALTHCHECK" => config.healthcheck = Some(healthcheck(rest)?),
         "EXPOSE" => {
             for port in rest.split_whitespace() {
                 config.exposed_ports.insert(exposed(port)?, Empty {});
@@ -72,7 +73,7 @@ fn apply(config: &mut ContainerConfig, line: &str) -> Result<(), ChangeError> {
                 .extend(paths.into_iter().map(|path| (path, Empty {})));
         }
         "WORKDIR" => config.working_dir = working_dir(&config.working_dir, rest),
-        _ => return Err(ChangeError::Unknown(instruction)),
+        _ => return Err(ChangeError::Unknown(instruction.to_ascii_lowercase())),
     }
     Ok(())
 }
@@ -80,6 +81,56 @@ fn apply(config: &mut ContainerConfig, line: &str) -> Result<(), ChangeError> {
 /// The form of a JSON list is a program and its arguments; anything else is a line for the shell.
 fn command(text: &str) -> Vec<String> {
     json_words(text).unwrap_or_else(|| vec!["/bin/sh".to_owned(), "-c".to_owned(), text.to_owned()])
+}
+
+/// `NONE`, or options, `CMD` and the two forms of a command.
+fn healthcheck(text: &str) -> Result<Healthcheck, ChangeError> {
+    let refused = |reason| ChangeError::Arguments {
+        instruction: "HEALTHCHECK",
+        arguments: text.to_owned(),
+        reason,
+    };
+    let mut check = Healthcheck::default();
+    let mut rest = text;
+    loop {
+        let (word, more) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+        let more = more.trim_start();
+        let Some(option) = word.strip_prefix("--") else {
+            check.test = Some(match word.to_ascii_uppercase().as_str() {
+                "NONE" if more.is_empty() => vec!["NONE".to_owned()],
+                "NONE" => return Err(refused("NONE takes no arguments")),
+                "CMD" if more.is_empty() => return Err(refused("CMD needs a command")),
+                "CMD" => match json_words(more) {
+                    Some(words) => [vec!["CMD".to_owned()], words].concat(),
+                    None => vec!["CMD-SHELL".to_owned(), more.to_owned()],
+                },
+                _ => return Err(refused("it is CMD or NONE")),
+            });
+            return Ok(check);
+        };
+        let (name, value) = option
+            .split_once('=')
+            .ok_or_else(|| refused("an option has no value"))?;
+        let duration = || {
+            let duration = value.parse::<jiff::SignedDuration>().ok();
+            duration
+                .and_then(|duration| i64::try_from(duration.as_nanos()).ok())
+                .filter(|nanoseconds| *nanoseconds >= 1_000_000 || *nanoseconds == 0)
+                .ok_or_else(|| refused("a duration is not one, or less than 1ms"))
+        };
+        match name {
+            "interval" => check.interval = duration()?,
+            "timeout" => check.timeout = duration()?,
+            "start-period" => check.start_period = duration()?,
+            "start-interval" => check.start_interval = duration()?,
+            "retries" => {
+                let retries = value.parse().ok().filter(|retries| *retries >= 0);
+                check.retries = retries.ok_or_else(|| refused("the retries are no number"))?;
+            }
+            _ => return Err(refused("an option is unknown")),
+        }
+        rest = more;
+    }
 }
 
 fn json_words(text: &str) -> Option<Vec<String>> {
@@ -219,6 +270,20 @@ mod tests {
     }
 
     #[test]
+    fn health_checks() {
+        let config = applied(&["HEALTHCHECK --interval=5s --retries=2 CMD curl -f x"]);
+        let check = config.healthcheck.expect("check");
+        assert_eq!((check.interval, check.retries), (5_000_000_000, 2));
+        assert_eq!(check.test.expect("test"), ["CMD-SHELL", "curl -f x"]);
+        let config = applied(&[r#"healthcheck cmd ["a", "b"]"#]);
+        let test = config.healthcheck.and_then(|check| check.test);
+        assert_eq!(test.expect("test"), ["CMD", "a", "b"]);
+        let config = applied(&["HEALTHCHECK NONE"]);
+        let test = config.healthcheck.and_then(|check| check.test);
+        assert_eq!(test.expect("test"), ["NONE"]);
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused() {
         let mut config = ContainerConfig::default();
         for line in [
@@ -231,6 +296,12 @@ mod tests {
             "EXPOSE 0",
             "EXPOSE a",
             "EXPOSE 1-2-3",
+            "HEALTHCHECK x",
+            "HEALTHCHECK CMD",
+            "HEALTHCHECK NONE x",
+            "HEALTHCHECK --interval CMD x",
+            "HEALTHCHECK --interval=1 CMD x",
+            "HEALTHCHECK --bogus=1 CMD x",
         ] {
             assert!(apply(&mut config, line).is_err(), "{line}");
         }

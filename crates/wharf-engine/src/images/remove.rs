@@ -19,6 +19,15 @@ struct Plan {
     delete: bool,
 }
 
+/// What a removal has done.
+#[derive(Debug)]
+pub(crate) struct Removed {
+    pub(crate) id: Digest,
+    pub(crate) steps: Vec<wire::ImageDelete>,
+    /// Bytes of the layers that have gone.
+    pub(crate) freed: u64,
+}
+
 impl Images {
     /// Removes a name or an image. `uses` are the containers made from it.
     pub(crate) fn remove(
@@ -27,14 +36,15 @@ impl Images {
         name: &str,
         query: wire::ImageRemoveQuery,
         uses: &dyn Fn(&Digest) -> Vec<Use>,
-    ) -> Result<(Digest, Vec<wire::ImageDelete>), Error> {
+    ) -> Result<Removed, Error> {
         let found = self.find(name)?;
         let id = found.id;
         let plan = {
             let mut names = self.names();
             let of_image = names.of(&id);
             let uses = uses(&id);
-            let plan = plan(&id, found.name.as_ref(), &of_image, query.force, &uses)?;
+            let by = found.name.as_ref().map(|by| (by, name));
+            let plan = plan(&id, by, &of_image, query.force, &uses)?;
             let mut changes: Vec<_> = plan
                 .untag
                 .iter()
@@ -56,16 +66,20 @@ impl Images {
             untagged: name.familiar(),
             ..wire::ImageDelete::default()
         };
-        let mut removed: Vec<_> = plan.untag.iter().map(untagged).collect();
+        let mut steps: Vec<_> = plan.untag.iter().map(untagged).collect();
+        let mut freed = 0;
         if plan.delete {
-            let deleted = self.store.remove_image(&id);
-            deleted.map_err(|error| Error::internal("cannot remove the image", error))?;
-            removed.push(wire::ImageDelete {
-                deleted: id.to_string(),
+            let layers = self.store.remove_image(&id);
+            let layers =
+                layers.map_err(|error| Error::internal("cannot remove the image", error))?;
+            let deleted = std::iter::once(&id).chain(layers.iter().map(|layer| &layer.chain));
+            steps.extend(deleted.map(|digest| wire::ImageDelete {
+                deleted: digest.to_string(),
                 ..wire::ImageDelete::default()
-            });
+            }));
+            freed = layers.iter().map(|layer| layer.size).sum();
         }
-        Ok((id, removed))
+        Ok(Removed { id, steps, freed })
     }
 }
 
@@ -79,15 +93,16 @@ fn forget(names: &mut Names, id: &Digest, plan: &Plan) {
     }
 }
 
+/// `by` is the name it was found by, and how that was typed.
 fn plan(
     id: &Digest,
-    by: Option<&Reference>,
+    by: Option<(&Reference, &str)>,
     names: &[Reference],
     force: bool,
     uses: &[Use],
 ) -> Result<Plan, Error> {
     let running = uses.iter().find(|used| used.running);
-    if let Some(name) = by.filter(|name| names.contains(name)) {
+    if let Some((name, typed)) = by.filter(|(name, _)| names.contains(name)) {
         let untag = vec![name.clone()];
         if names.len() > 1 {
             return Ok(Plan {
@@ -97,9 +112,8 @@ fn plan(
         }
         if let (false, Some(used)) = (force, running.or(uses.first())) {
             return Err(Error::conflict(format!(
-                "conflict: unable to remove repository reference {:?} (must force) - container {} \
+                "conflict: unable to remove repository reference {typed:?} (must force) - container {} \
                  is using its referenced image {}",
-                name.familiar(),
                 used.container.short(),
                 id.short(),
             )));
@@ -157,13 +171,14 @@ mod tests {
 
     fn check(by: Option<&str>, of_image: &[&str], force: bool, running: Option<bool>) -> String {
         let id = Digest::of(b"");
-        let by = by.map(|by| names(&[by]).remove(0));
+        let name = by.map(|by| names(&[by]).remove(0));
+        let by = name.as_ref().zip(by);
         let container = ContainerId::random();
         let uses: Vec<_> = running
             .map(|running| Use { container, running })
             .into_iter()
             .collect();
-        match plan(&id, by.as_ref(), &names(of_image), force, &uses) {
+        match plan(&id, by, &names(of_image), force, &uses) {
             Ok(plan) => {
                 let untag: Vec<_> = plan.untag.iter().map(Reference::familiar).collect();
                 format!("untag {untag:?} delete {}", plan.delete)
@@ -187,7 +202,7 @@ mod tests {
         );
         assert_eq!(
             check(Some("a"), &["a"], false, Some(false)),
-            r#"conflict: unable to remove repository reference "a:latest" (must force) - container C is using its referenced image I"#
+            r#"conflict: unable to remove repository reference "a" (must force) - container C is using its referenced image I"#
         );
         assert_eq!(
             check(Some("a"), &["a"], true, Some(true)),

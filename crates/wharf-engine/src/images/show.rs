@@ -7,12 +7,16 @@ use wharf_types::Reference;
 use wharf_wire as wire;
 
 use super::Images;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 impl Images {
     /// Returns the answer of `GET /images/{name}/json`.
     pub(crate) fn inspect(&self, name: &str) -> Result<wire::ImageInspect, Error> {
-        let id = self.find(name)?.id;
+        let found = self.find(name).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Error::not_found(format!("no such image: {name}: {error}")),
+            _ => error,
+        });
+        let id = found?.id;
         let image = self.image(&id)?;
         let (names, last_tag) = {
             let names = self.names();

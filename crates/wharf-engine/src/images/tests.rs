@@ -151,7 +151,7 @@ fn the_last_name_takes_the_image_away() {
             .images
             .remove(&fixture.records, name, query, &|_| Vec::new())
             .expect("remove")
-            .1
+            .steps
     };
     fixture
         .images

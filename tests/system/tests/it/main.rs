@@ -9,8 +9,10 @@
 )]
 
 mod all_files;
+mod archive;
 mod attacks;
 mod bad_input;
+mod commit;
 mod connection;
 mod crash;
 mod create;
