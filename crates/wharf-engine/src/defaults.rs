@@ -81,12 +81,13 @@ impl Default for Defaults {
 }
 
 impl Defaults {
-    /// Checks what the engine alone knows: the log driver's options, the filter of system calls.
+    /// Checks what the engine alone knows: the log driver's options, the runtime, the filter of system calls.
     ///
     /// # Errors
     /// One of them is malformed.
     pub fn check(&self) -> Result<(), Error> {
         crate::logs::check(&mut self.log.clone())?;
+        crate::runtimes::find(&self.runtime, self)?;
         Security::read(&wire::HostConfig::default(), self).map(drop)
     }
 

@@ -1,7 +1,7 @@
 //! One container, everything about it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
 use wharf_wire as wire;
@@ -150,6 +150,15 @@ pub(crate) fn networks(
 
 /// An id for each of the networks that are always there.
 pub(crate) fn network_id(name: &str) -> String {
+    static KNOWN: LazyLock<[(&str, String); 3]> =
+        LazyLock::new(|| ["bridge", "host", "none"].map(|name| (name, made_network_id(name))));
+    match KNOWN.iter().find(|(known, _)| *known == name) {
+        Some((_, id)) => id.clone(),
+        None => made_network_id(name),
+    }
+}
+
+fn made_network_id(name: &str) -> String {
     wharf_types::Digest::of(format!("wharf network {name}").as_bytes()).hex()
 }
 

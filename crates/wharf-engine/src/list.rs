@@ -1,6 +1,6 @@
 //! Containers as a list shows them, and which of them it shows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -54,6 +54,10 @@ pub(crate) fn list(
     let mut containers = registry.all();
     containers.sort_by_key(|container| std::cmp::Reverse(container.definition.created));
     let now = Timestamp::now();
+    let mut names = ImageNames {
+        images,
+        known: HashMap::new(),
+    };
     let mut shown = Vec::new();
     for container in containers {
         if selection.left == Some(0) {
@@ -66,13 +70,32 @@ pub(crate) fn list(
         {
             continue;
         }
-        let summary = summary(&container, &status, images, now);
+        let summary = summary(&container, &status, &mut names, now);
         if selection.wants_summary(&summary) {
             selection.left = selection.left.map(|left| left - 1);
             shown.push((container, summary));
         }
     }
     Ok(shown)
+}
+
+/// Names of images as a list shows them, each looked up once: containers are many, their images few.
+struct ImageNames<'a> {
+    images: &'a Images,
+    /// What is shown for an image, by what was asked for.
+    known: HashMap<Digest, Vec<(String, String)>>,
+}
+
+impl ImageNames<'_> {
+    fn shown(&mut self, asked: &str, id: &Digest) -> String {
+        let known = self.known.entry(*id).or_default();
+        if let Some((_, shown)) = known.iter().find(|(name, _)| name == asked) {
+            return shown.clone();
+        }
+        let shown = self.images.shown_name(asked, id);
+        known.push((asked.to_owned(), shown.clone()));
+        shown
+    }
 }
 
 /// What a list is to show.
@@ -268,7 +291,7 @@ fn port_set(filters: &wire::Filters, key: &str) -> Result<BTreeSet<(u16, String)
 fn summary(
     container: &Container,
     status: &Status,
-    images: &Images,
+    names: &mut ImageNames<'_>,
     now: Timestamp,
 ) -> wire::ContainerSummary {
     let definition = &container.definition;
@@ -276,7 +299,7 @@ fn summary(
     wire::ContainerSummary {
         id: definition.id.to_string(),
         names: vec![format!("/{}", status.name)],
-        image: images.shown_name(&definition.image_name, &definition.image),
+        image: names.shown(&definition.image_name, &definition.image),
         image_id: definition.image.to_string(),
         command: command_line(&definition.command),
         created: definition.created.as_second(),

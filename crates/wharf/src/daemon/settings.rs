@@ -21,6 +21,8 @@ use super::values::{FileError, Values, ValuesError};
 pub(super) const DEFAULT_GROUP: &str = "wharf";
 /// The file that is read where none is named, if it exists.
 const DEFAULT_FILE: &str = "/etc/wharf/daemon.json";
+/// The one feature of dockerd's that is always on: devices by the Container Device Interface.
+const ALWAYS_ON: &str = "cdi";
 /// The socket where none is named.
 const DEFAULT_HOST: &str = "unix:///run/wharf.sock";
 
@@ -153,7 +155,7 @@ fn check_fixed(values: &Values) -> Result<(), SettingsError> {
         let Some(on) = on.as_bool() else {
             return Err(invalid("features", feature, "it is true or false"));
         };
-        if on {
+        if on && feature != ALWAYS_ON {
             return Err(invalid(
                 "features",
                 feature,

@@ -22,7 +22,6 @@ const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 pub(super) fn read(values: &Values) -> Result<Defaults, SettingsError> {
     let default = Defaults::default();
-    let runtimes = runtimes(values)?;
     let log = wharf_wire::LogConfig {
         driver: values
             .text("log-driver")
@@ -32,8 +31,11 @@ pub(super) fn read(values: &Values) -> Result<Defaults, SettingsError> {
     let defaults = Defaults {
         debug: values.truth("debug").unwrap_or(false),
         labels: labels(values)?,
-        runtime: default_runtime(values, &runtimes)?,
-        runtimes,
+        runtime: values
+            .text("default-runtime")
+            .unwrap_or(OWN_RUNTIME)
+            .to_owned(),
+        runtimes: runtimes(values)?,
         log,
         shm_size: shm_size(values)?.unwrap_or(default.shm_size),
         ulimits: ulimits(values)?,
@@ -121,21 +123,6 @@ fn runtimes(values: &Values) -> Result<BTreeMap<String, NamedRuntime>, SettingsE
         runtimes.insert(name.clone(), runtime);
     }
     Ok(runtimes)
-}
-
-fn default_runtime(
-    values: &Values,
-    runtimes: &BTreeMap<String, NamedRuntime>,
-) -> Result<String, SettingsError> {
-    let name = values.text("default-runtime").unwrap_or(OWN_RUNTIME);
-    if name == OWN_RUNTIME || runtimes.contains_key(name) {
-        return Ok(name.to_owned());
-    }
-    Err(invalid(
-        "default-runtime",
-        name,
-        "there is no runtime of this name",
-    ))
 }
 
 fn log_options(values: &Values) -> Result<BTreeMap<String, String>, SettingsError> {

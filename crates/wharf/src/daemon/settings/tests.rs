@@ -45,19 +45,19 @@ fn the_file_has_dockerd_s_keys() {
 #[test]
 fn what_containers_get_is_read() {
     let file = r#"{"default-ulimits":{"nofile":{"Name":"nofile","Soft":64,"Hard":128}},"default-shm-size":"128M",
-        "runtimes":{"runc":{"path":"runc","runtimeArgs":["--debug"]}},"default-runtime":"runc","log-driver":"json-file",
+        "runtimes":{"mine":{"path":"/bin/sh","runtimeArgs":["--debug"]}},"default-runtime":"mine","log-driver":"json-file",
         "log-opts":{"max-size":"1m"},"no-new-privileges":true,"seccomp-profile":"unconfined","shutdown-timeout":-1,
         "default-cgroupns-mode":"host","init":true}"#;
     let defaults = resolved(file).expect("a good file").engine.defaults;
     assert_eq!(defaults.ulimits["nofile"].soft, 64);
     assert_eq!(defaults.shm_size, 128 << 20);
-    assert_eq!(defaults.runtimes["runc"].arguments, ["--debug"]);
+    assert_eq!(defaults.runtimes["mine"].arguments, ["--debug"]);
     assert_eq!(
         (
             defaults.runtime.as_str(),
             defaults.cgroup_namespace.as_str()
         ),
-        ("runc", "host")
+        ("mine", "host")
     );
     assert_eq!(defaults.log.config["max-size"], "1m");
     assert!(defaults.no_new_privileges && defaults.init && defaults.seccomp.is_some());
@@ -82,10 +82,6 @@ fn what_means_nothing_is_named() {
         (
             r#"{"data-root":"d"}"#,
             "invalid value \"d\" for data-root: the path must be absolute",
-        ),
-        (
-            r#"{"default-runtime":"runc"}"#,
-            "invalid value \"runc\" for default-runtime: there is no runtime of this name",
         ),
         (
             r#"{"labels":["x"]}"#,
@@ -129,4 +125,27 @@ fn what_is_in_flags_and_file_is_named_with_the_file() {
     let settings = resolved_with(values, r#"{"data-root":"/d"}"#).expect("no conflict");
     assert_eq!(settings.engine.bridge, "b0");
     assert_eq!(settings.engine.cgroup_parent, Path::new("/wharf-b0"));
+}
+
+#[test]
+fn what_means_nothing_to_the_engine_is_told() {
+    for (file, expected) in [
+        (
+            r#"{"default-runtime":"nobodys"}"#,
+            "unknown or invalid runtime name: nobodys",
+        ),
+        (r#"{"log-driver":"paper"}"#, "paper"),
+        (r#"{"log-opts":{"max-size":"much"}}"#, "much"),
+    ] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("daemon.json");
+        std::fs::write(&path, file).expect("a file");
+        let given = Given {
+            config_file: Some(path.display().to_string()),
+            ..Given::default()
+        };
+        let error = Settings::resolve(&given).expect_err(file);
+        let error = format!("{:#}", anyhow::Error::from(error));
+        assert!(error.contains(expected), "{file}: {error}");
+    }
 }
