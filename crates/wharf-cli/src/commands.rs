@@ -25,6 +25,7 @@ mod load;
 mod logs;
 mod pause;
 mod port;
+mod prune;
 mod ps;
 mod pull;
 mod rename;

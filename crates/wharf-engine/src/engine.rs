@@ -11,7 +11,7 @@ use crate::inner::Inner;
 use crate::start::Starter;
 use crate::{
     Attachment, Caller, Config, ContainerFiles, Defaults, Error, EventStream, FilesFor,
-    ImportRequest, LogStream, OpenError, StatsStream,
+    ImportRequest, LogStream, OpenError, StatsStream, Stopped,
 };
 
 /// The engine: cheap to clone, all clones are the same engine.
@@ -273,7 +273,7 @@ impl Engine {
     ///
     /// # Errors
     /// There is none of this name, or the signal is unknown.
-    pub async fn stop(&self, name: &str, query: &wire::StopQuery) -> Result<(), Error> {
+    pub async fn stop(&self, name: &str, query: &wire::StopQuery) -> Result<Stopped, Error> {
         self.inner.stop(&self.find(name)?, query).await
     }
 
@@ -281,7 +281,7 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Self::stop`] and [`Self::start`].
-    pub async fn restart(&self, name: &str, query: &wire::StopQuery) -> Result<(), Error> {
+    pub async fn restart(&self, name: &str, query: &wire::StopQuery) -> Result<Stopped, Error> {
         self.inner.restart(&self.find(name)?, query).await
     }
 
@@ -315,6 +315,31 @@ impl Engine {
     /// It runs and `force` is not set.
     pub async fn remove(&self, name: &str, query: wire::RemoveQuery) -> Result<(), Error> {
         self.inner.remove(&self.find(name)?, query).await
+    }
+
+    /// Removes the containers that do not run.
+    ///
+    /// # Errors
+    /// A filter is unknown, or a prune is under way.
+    pub async fn containers_prune(
+        &self,
+        filters: &wire::Filters,
+    ) -> Result<wire::ContainersPruned, Error> {
+        self.inner.prune(filters).await
+    }
+
+    /// Removes the networks that nobody uses, of those users have made; this engine makes none yet.
+    ///
+    /// # Errors
+    /// A filter is unknown.
+    pub fn networks_prune(&self, filters: &wire::Filters) -> Result<wire::NetworksPruned, Error> {
+        crate::prune::networks(filters)
+    }
+
+    /// Empties the build cache, of which this engine has none yet.
+    #[must_use]
+    pub fn build_prune(&self) -> wire::BuildPruned {
+        wire::BuildPruned::default()
     }
 
     /// Gives a container another name.

@@ -1,7 +1,10 @@
-//! What happened: a bounded memory of the past, and a broadcast of the present.
+//! What happened: a bounded memory of the past, which outlives the engine, and a broadcast of the
+//! present.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::stream::{self, StreamExt as _};
 use jiff::Timestamp;
@@ -10,8 +13,15 @@ use wharf_wire as wire;
 
 use crate::{Error, EventStream};
 
-/// Events kept for those who ask for the past; Docker keeps as many.
-const PAST_MAX: usize = 256;
+mod history;
+mod networks;
+
+use history::History;
+
+pub(crate) use history::FILE;
+
+/// Events kept for those who ask for the past; Docker keeps 256.
+const PAST_MAX: usize = 1024;
 /// Events a slow reader may lag behind.
 const LAG_MAX: usize = 1024;
 /// Filters of `GET /events`.
@@ -35,16 +45,42 @@ const FILTERS: [&str; 14] = [
 /// The events of an engine.
 #[derive(Debug)]
 pub(crate) struct Events {
-    past: Mutex<VecDeque<wire::Event>>,
-    present: broadcast::Sender<wire::Event>,
+    past: Mutex<Past>,
+    present: broadcast::Sender<Arc<wire::Event>>,
+}
+
+#[derive(Debug, Default)]
+struct Past {
+    events: VecDeque<Arc<wire::Event>>,
+    /// Where they are kept for the next engine, until this one closes.
+    history: Option<History>,
 }
 
 impl Events {
-    pub(crate) fn new() -> Self {
+    /// Opens the events that are kept in a directory.
+    pub(crate) fn open(directory: &Path) -> io::Result<Self> {
+        let (history, events) = History::open(directory, PAST_MAX)?;
+        Ok(Self::with(Past {
+            events,
+            history: Some(history),
+        }))
+    }
+
+    fn with(past: Past) -> Self {
         Self {
-            past: Mutex::new(VecDeque::with_capacity(PAST_MAX)),
+            past: Mutex::new(past),
             present: broadcast::Sender::new(LAG_MAX),
         }
+    }
+
+    /// Puts on the disk what has been told, and keeps no more.
+    pub(crate) fn close(&self) {
+        let history = self.past().history.take();
+        drop(history);
+    }
+
+    fn past(&self) -> MutexGuard<'_, Past> {
+        self.past.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells an event of a container or an image. Containers' events carry the image's name.
@@ -74,11 +110,15 @@ impl Events {
             time: now.as_second(),
             time_nano: i64::try_from(now.as_nanosecond()).unwrap_or(i64::MAX),
         };
-        let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
-        if past.len() == PAST_MAX {
-            past.pop_front();
+        let event = Arc::new(event);
+        let mut past = self.past();
+        if past.events.len() == PAST_MAX {
+            past.events.pop_front();
         }
-        past.push_back(event.clone());
+        past.events.push_back(Arc::clone(&event));
+        if let Some(history) = &past.history {
+            history.keep(&event);
+        }
         // Under the lock, so that a reader gets each event once: from the past or the present.
         // Nobody may be listening.
         self.present.send(event).ok();
@@ -94,18 +134,18 @@ impl Events {
             .filters
             .validate(&FILTERS)
             .map_err(|error| Error::invalid(error.to_string()))?;
-        let past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
+        let past = self.past();
         let receiver = self.present.subscribe();
         let since = query.since.map(nanoseconds);
         let until = query.until.map(nanoseconds);
         let known: Vec<_> = match since {
             None => Vec::new(),
             Some(since) => {
-                let wanted = |event: &&wire::Event| {
+                let wanted = |event: &&Arc<wire::Event>| {
                     i128::from(event.time_nano) >= since
                         && until.is_none_or(|until| i128::from(event.time_nano) <= until)
                 };
-                past.iter().filter(wanted).cloned().collect()
+                past.events.iter().filter(wanted).cloned().collect()
             }
         };
         drop(past);
@@ -119,9 +159,13 @@ impl Events {
             Some(until) => live.take_until(sleep_until(until)).boxed(),
         };
         let filters = query.filters.clone();
-        let wanted = move |event: &wire::Event| std::future::ready(matches(&filters, event));
+        let wanted = move |event: &Arc<wire::Event>| std::future::ready(matches(&filters, event));
         Ok(EventStream(
-            stream::iter(known).chain(live).filter(wanted).boxed(),
+            stream::iter(known)
+                .chain(live)
+                .filter(wanted)
+                .map(Arc::unwrap_or_clone)
+                .boxed(),
         ))
     }
 }
@@ -190,7 +234,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_past_comes_first_and_once() {
-        let events = Events::new();
+        let events = Events::with(Past::default());
         events.tell("container", "create", "1", attributes("a"));
         let query = wire::EventsQuery {
             since: Some(wire::UnixTime {
@@ -207,7 +251,7 @@ mod tests {
 
     #[tokio::test]
     async fn filters_choose() {
-        let events = Events::new();
+        let events = Events::with(Past::default());
         for (text, expected) in [
             (r#"{"event":["exec_start"]}"#, vec!["exec_start: sh"]),
             (r#"{"container":["a"]}"#, vec!["start", "exec_start: sh"]),
@@ -237,7 +281,9 @@ mod tests {
             filters: wire::Filters::parse(r#"{"zzz":["1"]}"#).expect("parse"),
             ..Default::default()
         };
-        let error = Events::new().stream(&query).expect_err("refused");
+        let error = Events::with(Past::default())
+            .stream(&query)
+            .expect_err("refused");
         assert_eq!(error.to_string(), "invalid filter 'zzz'");
     }
 }

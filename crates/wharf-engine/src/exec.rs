@@ -214,6 +214,9 @@ impl Inner {
         let shim = container.shim();
         let shim = shim.ok_or_else(|| failed(refuse(container, Denied::NotRunning)))?;
         let descriptors = socket.into_iter().collect();
+        // Before it can end.
+        let action = format!("exec_start: {}", exec.command.join(" "));
+        self.tell_with(container, &action, &[("execID", id.to_string())]);
         let answer = shim
             .request(Request::Exec(Box::new(request)), descriptors)
             .await;
@@ -221,8 +224,6 @@ impl Inner {
             Ok(Answer::Started(started)) => {
                 failpoint::hit("engine.exec.started");
                 self.set_phase(container, id, Phase::Running { pid: started.pid });
-                let action = format!("exec_start: {}", exec.command.join(" "));
-                self.tell_with(container, &action, &[("execID", id.to_string())]);
                 Ok(())
             }
             Ok(_) => Err(failed(Error::internal(

@@ -305,8 +305,8 @@ impl Inner {
                     let killed = inner.ask(&container, Request::Signal(signals::KILL)).await;
                     killed.map(drop)
                 }
-                OnFailure::Restart => inner.restart(&container, &query).await,
-                OnFailure::Stop => inner.stop(&container, &query).await,
+                OnFailure::Restart => inner.restart(&container, &query).await.map(drop),
+                OnFailure::Stop => inner.stop(&container, &query).await.map(drop),
             };
             if let Err(error) = done {
                 tracing::error!(container.id = %container.id(), %error, "it is unhealthy and stays as it is");

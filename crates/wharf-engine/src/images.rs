@@ -28,6 +28,7 @@ mod show;
 
 pub use archive::ImportRequest;
 pub(crate) use changes::apply_all as apply_changes;
+pub(crate) use list::moment;
 pub(crate) use platform::any_is_own;
 
 /// The images of an engine.

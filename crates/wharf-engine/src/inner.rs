@@ -31,6 +31,7 @@ use crate::error::Error;
 use crate::events::Events;
 use crate::health::Schedule;
 use crate::images::Images;
+use crate::prune::Pruning;
 use crate::records::Records;
 use crate::registry::Registry;
 use crate::security::Filters;
@@ -59,6 +60,7 @@ pub(crate) struct Inner {
     pub(crate) spawner: Spawner,
     /// When containers' healths are probed.
     pub(crate) schedule: Schedule,
+    pub(crate) pruning: Pruning,
     /// Who is told what containers use.
     pub(crate) listeners: Listeners,
     pub(crate) filters: Filters,

@@ -6,7 +6,7 @@
 //!
 //! - `state` is the life of a container as a pure function, `container` one container with its
 //!   record and what lives with this engine, `registry` all of them;
-//! - `create`, `start`, `supervise`, `update`, `stop`, `remove` are that life, in this order; `recovery` is
+//! - `create`, `start`, `supervise`, `update`, `stop`, `remove`, `prune` are that life, in this order; `recovery` is
 //!   the same after an engine's end;
 //! - `spec`, `security`, `capabilities`, `mounts`, `ports`, `user`, `userns`, `volumes` decide what a container
 //!   gets;
@@ -19,7 +19,7 @@
 //! `engine.create.{begun, snapshot-made, files-made, recorded}`,
 //! `engine.volume.{made, recorded, copied, forgotten}`,
 //! `engine.start.{begun, address-taken, ports-published, recorded, launched}`,
-//! `engine.exit.{told, recorded, restart-planned}`, `engine.health.{probed, recorded}`, `engine.update.{recorded, applied}`, `engine.rename.recorded`,
+//! `engine.exit.{told, recorded, restart-planned}`, `engine.health.{probed, recorded}`, `engine.update.{recorded, applied}`, `engine.prune.one-gone`, `engine.rename.recorded`,
 //! `engine.kill.{recorded, signalled}`, `engine.pause.frozen`, `engine.unpause.thawed`,
 //! `engine.restart.stopped`, `engine.exec.{prepared, started, ended}`, `engine.stop.{recorded, signalled}`,
 //! `engine.archive.{opened, unpacked}`, `engine.commit.{noted, paused, stored, recorded}`,
@@ -55,6 +55,7 @@ mod logs;
 mod mounts;
 mod open;
 mod ports;
+mod prune;
 mod records;
 mod recovery;
 mod registry;
@@ -86,6 +87,7 @@ pub use error::{Error, ErrorKind};
 pub use hello::GREETING;
 pub use images::ImportRequest;
 pub use open::OpenError;
+pub use stop::Stopped;
 pub use streams::{Attachment, EventStream, LogStream, StatsStream};
 pub use userns::{Caller, RemapError};
 pub use wharf_network::AddressPool;

@@ -30,6 +30,7 @@ use crate::events::Events;
 use crate::health::Schedule;
 use crate::images::Images;
 use crate::inner::Inner;
+use crate::prune::Pruning;
 use crate::records::{Change, Contents, Durability, Records};
 use crate::recovery;
 use crate::registry::Registry;
@@ -125,6 +126,10 @@ impl Inner {
             source: error.into(),
         })?;
         let program = fs::read_link(&config.program).unwrap_or_else(|_| config.program.clone());
+        let events = Events::open(&places.data_root).map_err(|source| OpenError::Path {
+            path: places.data_root.join(crate::events::FILE),
+            source,
+        })?;
         let inner = Arc::new(Self {
             id: setting(&records, &contents, ENGINE_ID, || {
                 ContainerId::random().to_string()
@@ -134,11 +139,12 @@ impl Inner {
             records,
             store,
             registry: Registry::default(),
-            events: Events::new(),
+            events,
             network,
             isolated,
             spawner,
             schedule: Schedule::default(),
+            pruning: Pruning::default(),
             listeners: Listeners::default(),
             filters: Filters::default(),
             controllers: Controllers::of(&hierarchies),
@@ -210,6 +216,7 @@ impl Inner {
         if let Err(error) = self.network.close(Aftermath::Keep) {
             tracing::error!(%error, "the network did not close well");
         }
+        self.events.close();
         // Nothing is handed over after this: what was is on the disk when this returns.
         if let Err(error) = self.records.commit(Vec::new(), Durability::Machine).wait() {
             tracing::error!(%error, "the records did not close well");

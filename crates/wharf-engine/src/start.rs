@@ -94,6 +94,9 @@ impl Inner {
         match self.launch(container, starter).await {
             Ok((shim, notices, started)) => self.launched(container, shim, notices, started),
             Err(failed) => {
+                if container.status().endpoint.is_some() {
+                    self.tell_network(container, "disconnect");
+                }
                 self.give_back(container);
                 let failure = StartFailure {
                     message: failed.to_string(),
@@ -255,6 +258,7 @@ impl Inner {
         let mut steps = Steps::begin(container.id(), "prepare");
         let joined = self.join_network(container, own)?;
         steps.done("network joined");
+        self.tell_network(container, "connect");
         // From here on the address is the container's, and given back with it if the start fails.
         let endpoint = joined.endpoint.clone();
         let durability = container.definition.durability();

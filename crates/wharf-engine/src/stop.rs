@@ -21,13 +21,21 @@ const STOP_TIME: i64 = 10;
 /// How long the end is waited for after SIGKILL; then the kernel holds the process.
 const KILL_TIME: Duration = Duration::from_secs(10);
 
+/// How a container was stopped.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stopped {
+    /// The stop signal, when the container's first process had no handler for it: the kernel would
+    /// have dropped it, so that the process was killed at once.
+    pub unhandled: Option<i32>,
+}
+
 impl Inner {
     /// See [`crate::Engine::stop`].
     pub(crate) async fn stop(
         self: &Arc<Self>,
         container: &Arc<Container>,
         query: &wire::StopQuery,
-    ) -> Result<(), Error> {
+    ) -> Result<Stopped, Error> {
         let config = &container.definition.config;
         let signal = match (query.signal.as_str(), config.stop_signal.as_str()) {
             ("", "") => signals::TERM,
@@ -49,7 +57,7 @@ impl Inner {
         {
             // It was waiting for its restart.
             commit.in_background();
-            return Ok(());
+            return Ok(Stopped::default());
         }
         if container.status().state.running().is_none() {
             return Err(Error::new(
@@ -63,7 +71,7 @@ impl Inner {
         let killed = match self.ask(container, Request::Stop(signal)).await {
             Ok(Answer::Stopping { killed }) => killed,
             Ok(_) => false,
-            Err(error) if error.kind() == ErrorKind::Conflict => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::Conflict => return Ok(Stopped::default()),
             Err(error) => return Err(error),
         };
         failpoint::hit("engine.stop.signalled");
@@ -93,7 +101,9 @@ impl Inner {
         } else {
             self.tell(container, "stop");
         }
-        Ok(())
+        Ok(Stopped {
+            unhandled: killed.then_some(signal),
+        })
     }
 
     /// See [`crate::Engine::restart`].
@@ -101,15 +111,15 @@ impl Inner {
         self: &Arc<Self>,
         container: &Arc<Container>,
         query: &wire::StopQuery,
-    ) -> Result<(), Error> {
-        match self.stop(container, query).await {
+    ) -> Result<Stopped, Error> {
+        let stopped = match self.stop(container, query).await {
             Err(error) if error.kind() != ErrorKind::NotModified => return Err(error),
-            _ => {}
-        }
+            stopped => stopped.unwrap_or_default(),
+        };
         failpoint::hit("engine.restart.stopped");
         self.start(container, Starter::User).await?;
         self.tell(container, "restart");
-        Ok(())
+        Ok(stopped)
     }
 
     /// See [`crate::Engine::kill`].

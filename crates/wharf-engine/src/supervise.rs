@@ -124,7 +124,6 @@ impl Inner {
         }
         container.live().shim = None;
         self.give_back(container);
-        self.tell_volumes(container, "unmount");
         let ended = Ended {
             code: exit.code,
             oom_killed: exit.oom_killed,
@@ -132,6 +131,10 @@ impl Inner {
             finished: exit.finished,
             error: String::new(),
         };
+        let ran = ended.finished.duration_since(ended.started);
+        let mut told = container.attributes();
+        told.insert("exitCode".to_owned(), exit.code.to_string());
+        told.insert("execDuration".to_owned(), ran.as_secs().to_string());
         let event = Event::Ended(ended.clone());
         let changed = container.transition(&self.records, Durability::Engine, event, |status| {
             status.endpoint = None;
@@ -139,6 +142,11 @@ impl Inner {
             if let Some(health) = &mut status.health {
                 health.verdict = Verdict::Unhealthy;
             }
+            // Before anybody who waits for the end can go on and have more told.
+            let id = container.id().to_string();
+            self.events.tell("container", "die", &id, told);
+            self.tell_network(container, "disconnect");
+            self.tell_volumes(container, "unmount");
         });
         match changed {
             Ok(commit) => commit.in_background(),
@@ -146,15 +154,6 @@ impl Inner {
             Err(_) => return,
         }
         failpoint::hit("engine.exit.recorded");
-        let ran = ended.finished.duration_since(ended.started);
-        self.tell_with(
-            container,
-            "die",
-            &[
-                ("exitCode", exit.code.to_string()),
-                ("execDuration", ran.as_secs().to_string()),
-            ],
-        );
         self.after_end(container, &ended);
     }
 

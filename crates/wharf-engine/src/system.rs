@@ -181,6 +181,7 @@ impl Inner {
         // Names are the host's, as in Docker; without the file users are numbers.
         let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
         let mut result = crate::top::top(&pids, arguments, &passwd)?;
+        self.tell(container, "top");
         // In the order they were made, as ps has them.
         let pid_column = result.titles.iter().position(|title| title == "PID");
         if let Some(at) = pid_column {
@@ -272,6 +273,9 @@ impl Inner {
                 Some("trash") => add(&mut report, "trash", disk_bytes(&path)),
                 Some(name) if name.starts_with(crate::records::FILE) => {
                     add(&mut report, "records", own_bytes(&path));
+                }
+                Some(name) if name.starts_with(crate::events::FILE) => {
+                    add(&mut report, "events", own_bytes(&path));
                 }
                 Some("engine.lock") => add(&mut report, "records", own_bytes(&path)),
                 _ => unaccounted(&mut report, &path),

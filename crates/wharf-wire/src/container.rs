@@ -253,6 +253,13 @@ documents! {
         pub message: String,
     }
 
+    /// Answer of `POST /containers/prune`.
+    #[derive(Eq)]
+    pub struct ContainersPruned {
+        pub containers_deleted: Option<Vec<String>>,
+        pub space_reclaimed: i64,
+    }
+
     /// Answer of `GET /containers/{id}/top`.
     #[derive(Eq)]
     pub struct TopResult {

@@ -86,6 +86,17 @@ impl Filters {
         self.0.is_empty()
     }
 
+    /// Returns every key with each of its values.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = |(key, values)| {
+            let (key, values): (&String, &BTreeSet<String>) = (key, values);
+            values
+                .iter()
+                .map(move |value| (key.as_str(), value.as_str()))
+        };
+        self.0.iter().flat_map(pairs)
+    }
+
     /// Whether the key is filtered by.
     #[must_use]
     pub fn contains(&self, key: &str) -> bool {

@@ -10,6 +10,12 @@ use crate::PortMap;
 use crate::go::is_zero;
 
 documents! {
+    /// Answer of `POST /networks/prune`.
+    #[derive(Eq)]
+    pub struct NetworksPruned {
+        pub networks_deleted: Option<Vec<String>>,
+    }
+
     /// Networks of a container. The single addresses are those on the default bridge.
     pub struct NetworkSettings {
         pub bridge: String,

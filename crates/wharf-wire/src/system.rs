@@ -10,6 +10,13 @@ use crate::go::is_zero;
 use crate::{ContainerSummary, ImageSummary, Volume};
 
 documents! {
+    /// Answer of `POST /build/prune`.
+    #[derive(Eq)]
+    pub struct BuildPruned {
+        pub caches_deleted: Option<Vec<String>>,
+        pub space_reclaimed: i64,
+    }
+
     /// Answer of `GET /version`.
     #[derive(Eq)]
     pub struct Version {

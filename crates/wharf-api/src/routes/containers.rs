@@ -4,12 +4,13 @@ use std::io;
 
 use futures_util::stream::{self, StreamExt as _};
 use http::StatusCode;
-use http::header::HeaderValue;
-use wharf_engine::{Attachment, FilesFor};
+use http::header::{HeaderValue, WARNING};
+use wharf_engine::{Attachment, FilesFor, Stopped};
+use wharf_wire::query::QueryError;
 use wharf_wire::{
     AttachQuery, ContainerCreateBody, CreateQuery, ListQuery, LogsQuery, RemoveQuery, ResizeQuery,
 };
-use wharf_wire::{StatsQuery, StopQuery, UpdateConfig, WaitCondition};
+use wharf_wire::{Filters, StatsQuery, StopQuery, UpdateConfig, WaitCondition};
 
 use crate::answer::{Answer, Failure, empty, json, json_stream, json_with, line, typed};
 use crate::body::{Body, LateError, written};
@@ -36,6 +37,7 @@ pub(super) const ROUTES: &[Route] = &[
     route!(POST "/containers/{id}/pause" since (1, 24) => pause),
     route!(POST "/containers/{id}/unpause" since (1, 24) => unpause),
     route!(POST "/containers/{id}/rename" since (1, 24) => rename),
+    route!(POST "/containers/prune" since (1, 25) => prune),
     route!(POST "/containers/{id}/update" since (1, 24) => update),
     route!(POST "/containers/{id}/resize" since (1, 24) => resize),
     route!(POST "/containers/{id}/wait" since (1, 24) => wait),
@@ -153,15 +155,29 @@ async fn start(call: Call) -> Result<Answer, Failure> {
 async fn stop(call: Call) -> Result<Answer, Failure> {
     let mut query = StopQuery::read(&call.query)?;
     dialect::stop_query(call.version, &mut query);
-    call.engine.stop(call.name(), &query).await?;
-    Ok(empty(NO_CONTENT))
+    stopped(call.engine.stop(call.name(), &query).await?)
 }
 
 async fn restart(call: Call) -> Result<Answer, Failure> {
     let mut query = StopQuery::read(&call.query)?;
     dialect::stop_query(call.version, &mut query);
-    call.engine.restart(call.name(), &query).await?;
-    Ok(empty(NO_CONTENT))
+    stopped(call.engine.restart(call.name(), &query).await?)
+}
+
+/// Docker's answer has no place for a warning; HTTP has one, which clients that do not know it pass
+/// over.
+fn stopped(stopped: Stopped) -> Result<Answer, Failure> {
+    let mut answer = empty(NO_CONTENT);
+    if let Some(signal) = stopped.unhandled {
+        let text = format!(
+            "299 wharf \"killed at once: the container's first process has no handler for the stop signal \
+             ({signal})\""
+        );
+        let text = HeaderValue::try_from(text);
+        let text = text.map_err(|error| Failure::invalid(error.to_string()))?;
+        answer.headers_mut().insert(WARNING, text);
+    }
+    Ok(answer)
 }
 
 async fn kill(call: Call) -> Result<Answer, Failure> {
@@ -186,6 +202,12 @@ async fn rename(call: Call) -> Result<Answer, Failure> {
         .rename(call.name(), call.query.get("name").unwrap_or_default())
         .await?;
     Ok(empty(NO_CONTENT))
+}
+
+async fn prune(call: Call) -> Result<Answer, Failure> {
+    let filters =
+        Filters::parse(call.query.get("filters").unwrap_or_default()).map_err(QueryError::from)?;
+    Ok(json(&call.engine.containers_prune(&filters).await?))
 }
 
 async fn update(mut call: Call) -> Result<Answer, Failure> {

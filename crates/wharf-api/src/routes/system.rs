@@ -5,7 +5,8 @@ use std::io;
 use futures_util::StreamExt;
 use http::header::{CACHE_CONTROL, HeaderName, HeaderValue, PRAGMA};
 use http::{Method, StatusCode};
-use wharf_wire::EventsQuery;
+use wharf_wire::query::QueryError;
+use wharf_wire::{EventsQuery, Filters};
 
 use crate::answer::{Answer, Failure, json, json_stream, line, typed};
 use crate::body::Body;
@@ -20,6 +21,8 @@ pub(super) const ROUTES: &[Route] = &[
     route!(GET "/info" since (1, 24) => info),
     route!(GET "/events" since (1, 24) => events),
     route!(GET "/system/df" since (1, 25) => disk_usage),
+    route!(POST "/networks/prune" since (1, 25) => networks_prune),
+    route!(POST "/build/prune" since (1, 31) => build_prune),
 ];
 
 async fn ping(call: Call) -> Result<Answer, Failure> {
@@ -63,6 +66,16 @@ async fn events(call: Call) -> Result<Answer, Failure> {
     Ok(json_stream(Body::endless(
         events.map(|event| line(&event).map_err(io::Error::other)),
     )))
+}
+
+async fn networks_prune(call: Call) -> Result<Answer, Failure> {
+    let filters =
+        Filters::parse(call.query.get("filters").unwrap_or_default()).map_err(QueryError::from)?;
+    Ok(json(&call.engine.networks_prune(&filters)?))
+}
+
+async fn build_prune(call: Call) -> Result<Answer, Failure> {
+    Ok(json(&call.engine.build_prune()))
 }
 
 async fn disk_usage(call: Call) -> Result<Answer, Failure> {

@@ -71,11 +71,18 @@ pub(super) fn act(
 ) -> Result<u8, Failure> {
     let query = arguments.query.write();
     print_names(context, names, async |client, name| {
-        client
-            .post(&format!("/containers/{}/{action}{query}", encode(name)))
-            .await?
-            .bytes()
-            .await?;
+        let path = format!("/containers/{}/{action}{query}", encode(name));
+        let reply = client.post(&path).await?;
+        let warning = reply.header("Warning");
+        reply.bytes().await?;
+        if let Some(text) = warning.as_deref().and_then(warning_text) {
+            context.printer.note(&format!("WARNING: {name}: {text}"));
+        }
         Ok(())
     })
+}
+
+/// The text of a warning header, `299 wharf "text"`.
+fn warning_text(header: &str) -> Option<&str> {
+    header.strip_prefix("299 wharf \"")?.strip_suffix('"')
 }

@@ -3,9 +3,9 @@
 use super::AnyCommand;
 use super::{
     attach, commit, contexts, cp, create, dial_stdio, diff, events, exec, export, history,
-    image_inspect, image_prune, images, import, info, inspect, kill, load, logs, pause, port, ps,
-    pull, rename, restart, rm, rmi, run, save, start, stats, stop, system_df, tag, top, update,
-    version, volumes, wait,
+    image_inspect, image_prune, images, import, info, inspect, kill, load, logs, pause, port,
+    prune, ps, pull, rename, restart, rm, rmi, run, save, start, stats, stop, system_df, tag, top,
+    update, version, volumes, wait,
 };
 
 /// Every command, in the order of their plain names.
@@ -41,6 +41,8 @@ pub(super) static COMMANDS: &[&dyn AnyCommand] = &[
     &logs::COMMAND,
     &pause::PAUSE,
     &port::COMMAND,
+    &prune::CONTAINER,
+    &prune::SYSTEM,
     &ps::COMMAND,
     &pull::COMMAND,
     &rename::COMMAND,

@@ -87,7 +87,7 @@ impl Images {
 }
 
 /// A point in time: RFC 3339, seconds since 1970, or a Go duration before now.
-pub(super) fn moment(text: &str) -> Result<Timestamp, Error> {
+pub(crate) fn moment(text: &str) -> Result<Timestamp, Error> {
     if let Ok(moment) = text.parse::<Timestamp>() {
         return Ok(moment);
     }

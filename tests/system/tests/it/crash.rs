@@ -138,6 +138,7 @@ const OPERATIONS: &[(&str, &[&[&str]])] = &[
         ]],
     ),
     ("rename", &[&["rename", "ready", "readied"]]),
+    ("prune", &[&["container", "prune", "-f"]]),
     ("restart", &[&["restart", "running"]]),
     ("exec", &[&["exec", "running", "true"]]),
     ("kill", &[&["kill", "running"]]),
@@ -220,7 +221,9 @@ fn die_at(point: &str, commands: &[&[&str]], load: Option<&[u8]>) {
     }
     let names = engine.wharf(&["ps", "-a", "--format", "{{.Names}} {{.State}}"]);
     let known = |name: &str| names.out().lines().any(|line| line.starts_with(name));
-    let removing = commands.iter().any(|command| command[0] == "rm");
+    let removing = commands
+        .iter()
+        .any(|command| matches!(command[..2], ["rm", _] | [_, "prune"]));
     assert!(
         removing || (known("running ") && (known("ready ") || known("readied "))),
         "{point}: {names:?}"
@@ -293,6 +296,11 @@ fn rm_recovers_at_every_step() {
 #[test]
 fn update_recovers_at_every_step() {
     kill_at_every_point_of("update");
+}
+
+#[test]
+fn prune_recovers_at_every_step() {
+    kill_at_every_point_of("prune");
 }
 
 #[test]
