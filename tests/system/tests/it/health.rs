@@ -57,7 +57,7 @@ fn a_container_is_probed_and_its_health_told() {
             "--since",
             "1m",
             "--until",
-            "0s",
+            &crate::events::soon(),
             "--filter",
             "container=box",
             "--format",
