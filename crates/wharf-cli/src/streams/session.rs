@@ -16,7 +16,7 @@ use crate::terminal::RawMode;
 use crate::terminal::escape::Escape;
 
 /// Bytes moved at once.
-const PIECE: usize = 32 << 10;
+const PIECE: usize = 64 << 10;
 
 /// How a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,6 +139,8 @@ pub(crate) struct Demultiplexer {
     stderr: Output,
     /// `None`: there is one stream, as it is.
     decoder: Option<Decoder>,
+    /// What goes to one stream, of many frames.
+    gathered: Vec<u8>,
 }
 
 impl Demultiplexer {
@@ -149,6 +151,7 @@ impl Demultiplexer {
             stdout: Output::stdout(),
             stderr: Output::stderr(),
             decoder,
+            gathered: Vec::new(),
         }
     }
 
@@ -158,18 +161,33 @@ impl Demultiplexer {
             stdout,
             stderr,
             decoder,
+            gathered,
         } = self;
         let Some(decoder) = decoder else {
             return stdout.write(piece).await.map_err(SessionError::Output);
         };
         let mut rest = piece;
-        while let Some((stream, payload)) = decoder.next(&mut rest)? {
-            let output = match stream {
-                Stream::Stdin | Stream::Stdout => &mut *stdout,
-                Stream::Stderr | Stream::System => &mut *stderr,
-            };
-            output.write(payload).await.map_err(SessionError::Output)?;
+        // Lines of a log are a frame each: they are written together.
+        let mut to_stderr = false;
+        loop {
+            let next = decoder.next(&mut rest);
+            let payload = next.as_ref().is_ok_and(Option::is_some);
+            let other = matches!(next, Ok(Some((Stream::Stderr | Stream::System, _))));
+            if !payload || other != to_stderr {
+                let output = if to_stderr {
+                    &mut *stderr
+                } else {
+                    &mut *stdout
+                };
+                let written = output.write(gathered).await;
+                gathered.clear();
+                written.map_err(SessionError::Output)?;
+                to_stderr = other;
+            }
+            match next? {
+                Some((_, payload)) => gathered.extend_from_slice(payload),
+                None => return Ok(()),
+            }
         }
-        Ok(())
     }
 }

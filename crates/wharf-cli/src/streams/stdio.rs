@@ -4,10 +4,12 @@
 //! a shell left with a non-blocking terminal ends. Instead readiness is asked for before every call. A regular
 //! file cannot be waited for (`epoll` refuses it) and need not be: it is always ready.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::FileType;
+use rustix::io::{Errno, ReadWriteFlags};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -52,24 +54,32 @@ pub(crate) struct Output {
     stream: BorrowedFd<'static>,
     waiter: Option<AsyncFd<BorrowedFd<'static>>>,
     always_ready: bool,
+    /// Whether the kernel can be asked to write no more than there is room for.
+    bounded: bool,
 }
 
 impl Output {
     /// Returns standard output.
     pub(crate) fn stdout() -> Self {
-        Self {
-            stream: rustix::stdio::stdout(),
-            waiter: None,
-            always_ready: false,
-        }
+        Self::new(rustix::stdio::stdout())
     }
 
     /// Returns standard error.
     pub(crate) fn stderr() -> Self {
+        Self::new(rustix::stdio::stderr())
+    }
+
+    fn new(stream: BorrowedFd<'static>) -> Self {
+        let kind = rustix::fs::fstat(stream).map(|stat| FileType::from_raw_mode(stat.st_mode));
         Self {
-            stream: rustix::stdio::stderr(),
+            stream,
             waiter: None,
-            always_ready: false,
+            always_ready: match kind {
+                Ok(FileType::RegularFile) => true,
+                Ok(FileType::CharacterDevice) => !rustix::termios::isatty(stream),
+                _ => false,
+            },
+            bounded: kind == Ok(FileType::Fifo),
         }
     }
 
@@ -77,19 +87,31 @@ impl Output {
     pub(crate) async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             self.wait().await?;
-            let piece = if self.always_ready {
-                bytes
-            } else {
-                &bytes[..bytes.len().min(ROOM)]
-            };
-            match rustix::io::write(self.stream, piece) {
+            match self.write_some(bytes) {
                 Ok(written) => bytes = &bytes[written..],
                 // Another program may have made the shared file non-blocking.
-                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+                Err(Errno::AGAIN | Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
         }
         Ok(())
+    }
+
+    /// Writes what there is room for, when there is room at all.
+    fn write_some(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
+        if self.always_ready {
+            return rustix::io::write(self.stream, bytes);
+        }
+        if self.bounded {
+            // No offset: where the file is at, which a pipe has not.
+            let parts = [IoSlice::new(bytes)];
+            match rustix::io::pwritev2(self.stream, &parts, u64::MAX, ReadWriteFlags::NOWAIT) {
+                // Kernels before 6.4 cannot do that with a pipe.
+                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => self.bounded = false,
+                other => return other,
+            }
+        }
+        rustix::io::write(self.stream, &bytes[..bytes.len().min(ROOM)])
     }
 
     /// Waits until something can be written. The waiter is made when it is first needed: mostly it never is.

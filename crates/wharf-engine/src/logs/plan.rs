@@ -22,7 +22,8 @@ pub(crate) struct Readable {
     pub(crate) rotation: Rotation,
 }
 
-/// Checks a container's log options and gives unset ones their defaults.
+/// Checks a container's log options, or those of the engine's settings, and gives unset ones their
+/// defaults.
 pub(crate) fn check(log: &mut wire::LogConfig) -> Result<(), Error> {
     if log.driver.is_empty() {
         "json-file".clone_into(&mut log.driver);

@@ -191,7 +191,7 @@ mod tests {
             );
         }
         let framed = written(&entry(Time::Nanoseconds(0)), all(), false);
-        assert_eq!(&framed.as_bytes()[..8], [1, 0, 0, 0, 0, 0, 0, 49]);
-        assert_eq!(framed.len(), 8 + 49);
+        assert_eq!(&framed.as_bytes()[..8], [1, 0, 0, 0, 0, 0, 0, 50]);
+        assert_eq!(framed.len(), 8 + 50);
     }
 }

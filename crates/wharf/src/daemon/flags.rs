@@ -228,7 +228,8 @@ static FLAGS: &[F] = &[
         "map",
         "Default log driver options for containers",
         add_log_option,
-    ),
+    )
+    .default("max-size=100m,max-file=5 for json-file"),
     number!(
         "mtu",
         "Set the containers network MTU; without it that of the route out"
