@@ -46,8 +46,7 @@ pub(crate) fn encode(piece: &Piece<'_>, attributes: &str, out: &mut Vec<u8>) {
 /// Escapes as Go's encoder does: also `<`, `>`, `&` and the two Unicode line separators.
 fn escape(mut text: &[u8], out: &mut Vec<u8>) {
     let special = |byte: u8| {
-        (byte < 0x20)
-            | (byte >= 0x80)
+        !(0x20..0x80).contains(&byte)
             | (byte == b'"')
             | (byte == b'\\')
             | (byte == b'<')
