@@ -137,9 +137,12 @@ impl Inner {
         socket: Option<OwnedFd>,
     ) -> Result<(), Error> {
         let (container, id, exec) = self.find_exec(id)?;
-        check_running(&container)?;
         self.take_exec(&container, id)?;
-        let result = self.run_exec(&container, id, &exec, body, socket).await;
+        // A client that is attached already hears of the failure by the exit code alone.
+        let result = match check_running(&container) {
+            Ok(()) => self.run_exec(&container, id, &exec, body, socket).await,
+            Err(error) => Err((error, 126)),
+        };
         if let Err((_, code)) = &result {
             self.set_phase(
                 &container,

@@ -53,7 +53,7 @@ impl Default for BridgeConfig {
             address: None,
             address_pools: Vec::new(),
             mtu: None,
-            pool: 16,
+            pool: 8,
         }
     }
 }
