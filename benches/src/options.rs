@@ -7,7 +7,7 @@ usage: wharf-benches [--runs N] [--containers N] [--peers a,b] [--scenarios a,b]
   --runs N        samples of each measurement (default 100)
   --containers N  containers that run beside it in the crowded measurements (default 200)
   --peers         of wharf, wharf-runtime, docker, podman, runc, crun (default: all installed)
-  --scenarios     of run, sequence, lifecycle, crowded, restart (default: all)";
+  --scenarios     of run, sequence, lifecycle, crowded, restart, listing, execs (default: all)";
 
 /// What to measure.
 #[derive(Debug)]

@@ -27,6 +27,8 @@ pub(crate) enum Operation<'a> {
     Start(&'a str),
     ExecTrue(&'a str),
     Remove(&'a str),
+    /// List all containers.
+    List,
 }
 
 /// The engine behind a command line.
@@ -99,6 +101,7 @@ impl Peer {
                         command.args(["rm", "--force", "--time", "0", name])
                     }
                     Operation::Remove(name) => command.args(["rm", "--force", name]),
+                    Operation::List => command.args(["ps", "--all"]),
                 };
             }
             Language::Oci { busybox, debian } => {

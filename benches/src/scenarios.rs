@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
 use crate::memory;
 use crate::options::Options;
@@ -15,6 +15,12 @@ const BURST: usize = 10;
 
 /// The pause that lets RCU and timers settle, as between two commands of a script that works.
 const APART: Duration = Duration::from_millis(30);
+
+/// Containers in a listing.
+const LISTED: usize = 500;
+
+/// Clients at once.
+const AT_ONCE: usize = 100;
 
 /// A group of measurements.
 pub(crate) struct Scenario {
@@ -43,6 +49,14 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         name: "restart",
         measure: restart,
+    },
+    Scenario {
+        name: "listing",
+        measure: listing,
+    },
+    Scenario {
+        name: "execs",
+        measure: execs,
     },
 ];
 
@@ -255,4 +269,53 @@ fn restart(peers: &mut Peers, options: &Options) -> Result<Vec<Row>> {
         table.extend(rows(&measure, vec![(peer, samples)]));
     }
     Ok(table)
+}
+
+/// A listing of many containers.
+fn listing(peers: &mut Peers, options: &Options) -> Result<Vec<Row>> {
+    let names: Vec<String> = (0..LISTED).map(|_| unique("listed")).collect();
+    let engines = || peers.list.iter().filter(|peer| peer.engine_pid().is_some());
+    for peer in engines() {
+        for name in &names {
+            repeat(peer, Operation::Create(name), 1, Duration::ZERO)?;
+        }
+    }
+    let collected = rounds(engines(), options.runs, |peer, burst| {
+        repeat(peer, Operation::List, burst, APART)
+    })?;
+    for peer in engines() {
+        for name in &names {
+            repeat(peer, Operation::Remove(name), 1, Duration::ZERO)?;
+        }
+    }
+    Ok(rows(&format!("ps --all of {LISTED}"), collected))
+}
+
+/// Many further processes of one container at once; the time until the last has ended.
+fn execs(peers: &mut Peers, _: &Options) -> Result<Vec<Row>> {
+    let engines = || peers.list.iter().filter(|peer| peer.engine_pid().is_some());
+    let name = unique("entered");
+    for peer in engines() {
+        repeat(peer, Operation::RunDetached(&name), 1, Duration::ZERO)?;
+    }
+    let collected = rounds(engines(), 5, |peer, _| {
+        let start = Instant::now();
+        let results = std::thread::scope(|scope| {
+            let enter = || repeat(peer, Operation::ExecTrue(&name), 1, Duration::ZERO);
+            let clients: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(enter)).collect();
+            clients
+                .into_iter()
+                .map(|client| client.join().map_err(|_| anyhow!("a client panicked")))
+                .collect::<Result<Vec<_>>>()
+        });
+        results?.into_iter().collect::<Result<Vec<_>>>()?;
+        Ok(vec![start.elapsed()])
+    })?;
+    for peer in engines() {
+        repeat(peer, Operation::Remove(&name), 1, Duration::ZERO)?;
+    }
+    Ok(rows(
+        &format!("{AT_ONCE} times exec true at once, in all"),
+        collected,
+    ))
 }
