@@ -18,22 +18,13 @@ fn runc_runs_a_container_with_all_its_life() {
         let ran = runc(&[], "echo out; echo err >&2; exit 7");
         ran.exited(7).says("err");
         assert_eq!(ran.stdout, "out\n");
-        let flags = [
-            "-v",
-            "data:/data",
-            "-m",
-            "32m",
-            "-h",
-            "guest",
-            "-u",
-            "daemon",
-        ];
+        let flags = ["-v", "data:/data", "-m", "32m", "-h", "guest", "-u", "5"];
         let seen = runc(
             &flags,
-            "hostname; id -un; grep -c ' /data ' /proc/mounts; ip -o -4 addr show eth0 | wc -l; \
+            "hostname; id -u; grep -c ' /data ' /proc/mounts; ip -o -4 addr show eth0 | wc -l; \
              grep Seccomp: /proc/self/status",
         );
-        assert_eq!(seen.out(), "guest\ndaemon\n1\n1\nSeccomp:\t2");
+        assert_eq!(seen.out(), "guest\n5\n1\n1\nSeccomp:\t2");
         run(&["volume", "rm", "data"]).succeeded();
         // A terminal, further processes, signals, the log.
         assert_eq!(runc(&["-t"], "tty").out().trim(), "/dev/pts/0");
