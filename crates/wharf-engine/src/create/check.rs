@@ -166,6 +166,11 @@ pub(super) fn check_networking(networking: Option<&wire::NetworkingConfig>) -> R
         if let Some(ipam) = &rest.ipam_config
             && (!ipam.ipv4_address.is_empty() || !ipam.ipv6_address.is_empty())
         {
+            for (text, family) in [(&ipam.ipv4_address, "IPv4"), (&ipam.ipv6_address, "IPv6")] {
+                if !text.is_empty() && text.parse::<IpAddr>().is_err() {
+                    return Err(Error::invalid(format!("invalid {family} address: {text}")));
+                }
+            }
             return Err(Error::invalid(
                 "user specified IP address is supported on user defined networks only",
             ));
