@@ -1,7 +1,7 @@
 //! The daemon program: its settings, its sockets, its signals.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -156,7 +156,8 @@ pub(crate) fn port(engine: &Engine) -> u16 {
 
 /// The answer's first line to a request over TCP.
 fn status(port: u16, request: &str) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let address = (Ipv4Addr::LOCALHOST, port).into();
+    let mut stream = TcpStream::connect_timeout(&address, wait::PATIENCE).unwrap();
     stream.set_read_timeout(Some(wait::PATIENCE)).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
     let mut said = Vec::new();
