@@ -156,12 +156,16 @@ fn a_running_container_is_paused_meanwhile_or_not() {
 fn unused_images_are_pruned() {
     with_both(|engine, client| {
         let run = |arguments: &[&str]| engine.run(client, arguments);
-        let archive =
-            wharf_tests_system::image::busybox_with(|archive| archive.file("more", 0o644, b"more"));
+        let with = |name: &str| {
+            wharf_tests_system::image::busybox_with(|archive| archive.file(name, 0o644, b"x"))
+        };
+        // The second takes the name from the first.
         engine
-            .import_bytes(&archive, "labelled", &["LABEL keep=yes"])
+            .import_bytes(&with("older"), "labelled", &[])
             .succeeded();
-        engine.import_bytes(&archive, "", &[]);
+        engine
+            .import_bytes(&with("newer"), "labelled", &["LABEL keep=yes"])
+            .succeeded();
         let ids = || run(&["images", "-aq", "--no-trunc"]).out().lines().count();
         let before = ids();
         run(&["create", "--name", "box", "busybox", "true"]).succeeded();
