@@ -30,8 +30,9 @@ use crate::error::{Error, ErrorKind};
 use crate::inner::Inner;
 use crate::state::{Denied, State};
 use crate::user;
+use crate::userns::{self, Mapping};
 
-use view::{Root, View};
+use view::{Ids, Root, View};
 
 /// What is wanted of a container's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,11 +82,16 @@ impl Inner {
             };
             let (view, lock) = match first_process(&container)? {
                 Some(process) => {
+                    let mapping = container.definition.user_namespace.as_ref();
                     let view = View {
                         root: Root::Live(process),
                         mounts,
                         makes_places: false,
                         read_only: false,
+                        ids: mapping.map(|mapping| Ids {
+                            maps: mapping.ids(),
+                            mounts: None,
+                        }),
                     };
                     (view, lock)
                 }
@@ -114,15 +120,27 @@ impl Inner {
         if gone {
             return Err(refuse(container, Denied::Removed));
         }
+        let ids = match &container.definition.user_namespace {
+            // Without mounts all owners are as in the store.
+            Some(mapping) if wanted != FilesFor::Root => Some(self.mapped(mapping).await?),
+            _ => None,
+        };
+        let owners = ids.as_ref().and_then(|ids| ids.mounts.as_ref());
+        let owners = owners.map(OwnedFd::try_clone).transpose();
+        let owners =
+            owners.map_err(|error| Error::internal("cannot mount the container's root", error))?;
+        let owners = owners.map(Arc::new);
         if wanted != FilesFor::Writing {
             let (inner, target, needed) = (Arc::clone(self), Arc::clone(container), mounts.clone());
-            let found = self.blocking(move || inner.look(&target, &needed)).await?;
-            if let Some(root) = found {
+            let own = owners.clone();
+            let found = self.blocking(move || inner.look(&target, &needed, own.as_deref()));
+            if let Some(root) = found.await? {
                 let view = View {
                     root: Root::Detached(root),
                     mounts,
                     makes_places: false,
                     read_only: false,
+                    ids,
                 };
                 return Ok((view, None));
             }
@@ -133,9 +151,11 @@ impl Inner {
         };
         let (inner, target) = (Arc::clone(self), Arc::clone(container));
         let root = self.blocking(move || {
-            let mounted = inner
-                .store
-                .mount(&target.snapshot(), MountOptions::default());
+            let (snapshot, options) = (target.snapshot(), MountOptions::default());
+            let mounted = match &owners {
+                None => inner.store.mount(&snapshot, options),
+                Some(owners) => inner.store.mount_mapped(&snapshot, options, owners.as_fd()),
+            };
             mounted.map_err(|error| Error::internal("cannot mount the container's root", error))
         });
         let view = View {
@@ -143,19 +163,40 @@ impl Inner {
             mounts,
             makes_places: true,
             read_only: container.definition.host.readonly_rootfs || wanted != FilesFor::Writing,
+            ids,
         };
         Ok((view, Some(lock)))
     }
 
     /// Returns a read-only root, unless a place for a mount would have to be made in it first.
-    fn look(&self, container: &Container, mounts: &[Mount]) -> Result<Option<OwnedFd>, Error> {
-        let root = self.store.view(&container.snapshot());
+    fn look(
+        &self,
+        container: &Container,
+        mounts: &[Mount],
+        owners: Option<&OwnedFd>,
+    ) -> Result<Option<OwnedFd>, Error> {
+        let snapshot = container.snapshot();
+        let root = match owners {
+            None => self.store.view(&snapshot),
+            Some(owners) => self.store.view_mapped(&snapshot, owners.as_fd()),
+        };
         let root =
             root.map_err(|error| Error::internal("cannot look at the container's root", error))?;
         let found = mounts.iter().all(|mount| {
             wharf_sys::rooted::open(root.as_fd(), &mount.destination, OFlags::PATH).is_ok()
         });
         Ok(found.then_some(root))
+    }
+
+    /// The ids of a container that does not run, and a user namespace for its mounts.
+    async fn mapped(&self, mapping: &Mapping) -> Result<Ids, Error> {
+        let (shim, notices) = self.take_shim()?;
+        let namespaces = userns::Namespaces::make(&shim, mapping).await;
+        shim.dismiss(notices).await;
+        Ok(Ids {
+            maps: mapping.ids(),
+            mounts: Some(namespaces?.into_mounts()),
+        })
     }
 
     /// Returns what is mounted into a container that is the user's or the container's own.

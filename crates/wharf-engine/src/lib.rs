@@ -18,7 +18,7 @@
 //! Fail points (`wharf_types::failpoint`), each between two steps that a kill could separate:
 //! `engine.create.{begun, snapshot-made, files-made, recorded}`,
 //! `engine.volume.{made, recorded, copied, forgotten}`,
-//! `engine.start.{begun, address-taken, ports-published, recorded, launched}`,
+//! `engine.start.{begun, user-namespace-made, address-taken, ports-published, recorded, launched}`,
 //! `engine.exit.{told, recorded, restart-planned}`, `engine.health.{probed, recorded}`, `engine.update.{recorded, applied}`, `engine.prune.one-gone`, `engine.rename.recorded`,
 //! `engine.kill.{recorded, signalled}`, `engine.pause.frozen`, `engine.unpause.thawed`,
 //! `engine.restart.stopped`, `engine.exec.{prepared, started, ended}`, `engine.stop.{recorded, signalled}`,

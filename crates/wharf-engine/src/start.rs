@@ -220,7 +220,7 @@ impl Inner {
         }
     }
 
-    fn take_shim(&self) -> Result<(Shim, Notices), Error> {
+    pub(crate) fn take_shim(&self) -> Result<(Shim, Notices), Error> {
         let idle = self
             .spawner
             .take()
@@ -240,6 +240,9 @@ impl Inner {
             Some(mapping) => Some(userns::Namespaces::make(shim, mapping).await?),
             None => None,
         };
+        if own.is_some() {
+            failpoint::hit("engine.start.user-namespace-made");
+        }
         let inner = Arc::clone(self);
         let target = Arc::clone(container);
         let shim = shim.clone();

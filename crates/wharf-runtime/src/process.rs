@@ -336,9 +336,10 @@ impl ProcessPlan {
         else {
             return Ok(());
         };
-        let Some(owner) = host_id(mappings, self.uid.as_raw()) else {
+        let Some(owner) = IdMapping::outside(mappings, self.uid.as_raw()) else {
             return Ok(());
         };
+        let owner = Uid::from_raw(owner);
         for stream in [stdin, stdout, stderr] {
             if can_be_owned(stream.as_fd(), owner)? {
                 rustix::fs::fchown(stream, Some(owner), None)
@@ -394,17 +395,6 @@ fn can_be_owned(stream: BorrowedFd<'_>, owner: Uid) -> Result<bool, ProcessError
     let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
     let shared = kind == rustix::fs::FileType::CharacterDevice && !rustix::termios::isatty(stream);
     Ok(stat.st_uid != owner.as_raw() && !shared)
-}
-
-/// The host's id of a user inside.
-fn host_id(mappings: &[IdMapping], id: u32) -> Option<Uid> {
-    let map = mappings.iter().find(|map| {
-        id.checked_sub(map.container_id)
-            .is_some_and(|at| at < map.size)
-    })?;
-    map.host_id
-        .checked_add(id - map.container_id)
-        .map(Uid::from_raw)
 }
 
 /// The compiled filter: the one given, or the configuration's.

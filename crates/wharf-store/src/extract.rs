@@ -38,7 +38,7 @@ use std::path::PathBuf;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
 use crate::PathError;
-use crate::owners::Owners;
+use crate::owners::{IdMaps, Owners};
 use crate::rooted::Renamed;
 use crate::tar::{Entry, Kind, Reader, TarError, Time, reading};
 
@@ -84,6 +84,16 @@ pub enum ExtractError {
         name: String,
         /// The attribute.
         attribute: String,
+    },
+    /// An entry's owner does not exist in the container's user namespace.
+    #[error("entry {name:?} belongs to {uid}:{gid}, for which the container has no ids")]
+    Owner {
+        /// The entry.
+        name: String,
+        /// Its user.
+        uid: u32,
+        /// Its group.
+        gid: u32,
     },
     /// An entry would replace a directory, which was forbidden.
     #[error("cannot overwrite directory {path:?} with non-directory {place:?}")]
@@ -187,6 +197,8 @@ pub(crate) struct InPlace<'a> {
     pub(crate) keep_kinds: bool,
     pub(crate) owners: Owners,
     pub(crate) renamed: Option<&'a Renamed>,
+    /// Which ids it has.
+    pub(crate) ids: &'a IdMaps,
 }
 
 /// Unpacks a layer's archive into the empty directory `root` and reads the stream to its end.
@@ -306,22 +318,27 @@ impl Extractor<'_> {
             }
         }
         if entry.kind != Kind::Regular {
-            attributes::set_by_name(&place, entry, self.given(entry))?;
+            attributes::set_by_name(&place, entry, self.given(entry)?)?;
         }
         Ok(())
     }
 
-    fn given(&self, entry: &Entry) -> Given {
-        let owners = self
-            .in_place
-            .map_or(Owners::AsGiven, |in_place| in_place.owners);
-        let (uid, gid) = owners.inward(entry.uid, entry.gid);
-        Given {
+    fn given(&self, entry: &Entry) -> Result<Given, ExtractError> {
+        let owner = match self.in_place {
+            Some(in_place) => in_place.ids.inward(in_place.owners, entry.uid, entry.gid),
+            None => IdMaps::default().inward(Owners::AsGiven, entry.uid, entry.gid),
+        };
+        let (uid, gid) = owner.ok_or_else(|| ExtractError::Owner {
+            name: String::from_utf8_lossy(&entry.path).into_owned(),
+            uid: entry.uid,
+            gid: entry.gid,
+        })?;
+        Ok(Given {
             uid,
             gid,
             // A volume's file system may have no attributes, and a caller no right to set them.
             lenient: self.in_place.is_some(),
-        }
+        })
     }
 
     fn count(&mut self, entry: &Entry) -> Result<(), ExtractError> {
@@ -350,7 +367,7 @@ impl Extractor<'_> {
         }
         let root = self.root.open_directory(b"")?;
         let path = self.root.path_of(b"");
-        attributes::set(root.as_fd(), entry, self.given(entry), &path)?;
+        attributes::set(root.as_fd(), entry, self.given(entry)?, &path)?;
         self.done.root = true;
         self.remember_time(Vec::new(), entry.mtime)
     }
@@ -399,7 +416,7 @@ impl Extractor<'_> {
         if entry.sparse.is_some() || self.skipped {
             file.set_len(entry.size).map_err(fail)?;
         }
-        attributes::set(file.as_fd(), entry, self.given(entry), &place.path())?;
+        attributes::set(file.as_fd(), entry, self.given(entry)?, &place.path())?;
         rustix::fs::futimens(&*file, &attributes::timestamps(entry.mtime))
             .map_err(|errno| place.error("set time of", errno.into()))?;
         Ok(())
@@ -460,7 +477,7 @@ impl Extractor<'_> {
         } else {
             made.map_err(|errno| place.error("create directory", errno.into()))?;
         }
-        attributes::set_by_name(place, entry, self.given(entry))?;
+        attributes::set_by_name(place, entry, self.given(entry)?)?;
         self.remember_time(path, entry.mtime)
     }
 

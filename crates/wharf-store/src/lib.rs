@@ -61,7 +61,7 @@ pub use extract::{Exceeded, ExtractError, NameRefusal};
 pub use image::{
     HostFile, HostSource, Image, ImageLayer, LoadEvent, LoadedImage, RemovedLayer, SaveImage,
 };
-pub use owners::Owners;
+pub use owners::{IdMaps, Owners};
 pub use rooted::{ExtractOptions, InsidePath, PathStat, Renamed, RootedDir};
 pub use snapshot::{Change, ChangeKind, InvalidSnapshotId, MountOptions, SnapshotId, Usage};
 pub use store::{Driver, DriverChoice, Limits, Store};

@@ -18,6 +18,7 @@ use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 
 use crate::RootedError;
 use crate::files::{failed, proc_path};
+use crate::owners::IdMaps;
 
 pub use archive::{ExtractOptions, Renamed};
 pub use path::InsidePath;
@@ -27,6 +28,7 @@ pub use stat::PathStat;
 #[derive(Debug)]
 pub struct RootedDir {
     root: OwnedFd,
+    ids: IdMaps,
 }
 
 impl AsFd for RootedDir {
@@ -39,7 +41,14 @@ impl RootedDir {
     /// Takes a directory or a detached mount as the root.
     #[must_use]
     pub fn open(root: OwnedFd) -> Self {
-        Self { root }
+        Self::open_mapped(root, IdMaps::default())
+    }
+
+    /// Takes the root of a container with a user namespace, whose owners are of the host; what goes
+    /// in and comes out has the ids that the container sees.
+    #[must_use]
+    pub fn open_mapped(root: OwnedFd, ids: IdMaps) -> Self {
+        Self { root, ids }
     }
 
     /// Returns the content of a regular file; symbolic links are followed inside the root only.

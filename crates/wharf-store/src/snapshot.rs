@@ -261,6 +261,18 @@ impl Store {
         self.shared.mounter.view(&self.parts(id)?)
     }
 
+    /// As [`Self::view`], with the owners of [`Self::mount_mapped`].
+    ///
+    /// # Errors
+    /// [`SnapshotError`].
+    pub fn view_mapped(
+        &self,
+        id: &SnapshotId,
+        owners: BorrowedFd<'_>,
+    ) -> Result<OwnedFd, SnapshotError> {
+        self.shared.mounter.view_mapped(&self.parts(id)?, owners)
+    }
+
     /// Removes a snapshot: renames it away, so that its id is free; the space comes back with
     /// [`Self::empty_trash`]. A snapshot that is not there is removed already.
     ///

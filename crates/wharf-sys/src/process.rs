@@ -362,6 +362,29 @@ pub fn set_io_priority(class: u16, priority: u16) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes the calling thread own what it makes in file systems as this user and group, without
+/// taking from it any right over files.
+///
+/// # Errors
+/// EPERM: the caller may not be that user.
+pub fn own_files_as(uid: u32, gid: u32) -> io::Result<()> {
+    for (number, id) in [(libc::SYS_setfsgid, gid), (libc::SYS_setfsuid, uid)] {
+        // They return the id before; only an id that is none leaves it and tells what it is.
+        // SAFETY: an integer; the call changes the credentials of the calling thread alone.
+        let now = unsafe {
+            libc::syscall(number, id);
+            libc::syscall(number, u32::MAX)
+        };
+        if now != libc::c_long::from(id) {
+            return Err(io::Error::from_raw_os_error(libc::EPERM));
+        }
+    }
+    // The kernel took the rights of root over files away with its id.
+    let mut sets = rustix::thread::capabilities(None)?;
+    sets.effective = sets.permitted;
+    Ok(rustix::thread::set_capabilities(None, sets)?)
+}
+
 /// Opens a copy of `fd`'s file description's file with other access: what `/proc/self/fd/N` would
 /// open, through `directory`, an open `/proc/self/fd` of the caller's choice.
 ///

@@ -27,6 +27,8 @@ pub struct Engine {
     dockerd: Option<PathBuf>,
     environment: Vec<(String, String)>,
     arguments: Vec<String>,
+    /// Files of the host that the engine sees others in place of.
+    replaced: Vec<(&'static str, PathBuf)>,
     /// What the containers were called, for the census after they are gone.
     containers: Vec<String>,
 }
@@ -85,6 +87,7 @@ impl Engine {
             dockerd: binary::reference(),
             environment: Vec::new(),
             arguments: Vec::new(),
+            replaced: Vec::new(),
             containers: Vec::new(),
         }
     }
@@ -103,6 +106,43 @@ impl Engine {
     /// Adds an argument from the next start on.
     pub fn argument(&mut self, argument: &str) {
         self.arguments.push(argument.to_owned());
+    }
+
+    /// Has the engine, from its next start on, see a file of the host with another content. Nobody
+    /// else sees it.
+    ///
+    /// # Panics
+    /// Panics when the directory is not writable.
+    pub fn replace(&mut self, file: &'static str, content: &str) {
+        let own = self.directory.join(file.replace('/', "-"));
+        std::fs::write(&own, content).expect("the directory is ours");
+        self.replaced.retain(|(known, _)| *known != file);
+        self.replaced.push((file, own));
+    }
+
+    /// The program to run: the engine itself, or what puts it into a mount namespace of its own.
+    fn command(&self, program: &Path) -> Command {
+        if self.replaced.is_empty() {
+            return Command::new(program);
+        }
+        let mut script = String::new();
+        for (file, own) in &self.replaced {
+            script.push_str(&format!("mount --bind {} {file} && ", own.display()));
+        }
+        script.push_str("exec \"$@\"");
+        let mut command = Command::new("unshare");
+        command
+            .args([
+                "--mount",
+                "--propagation",
+                "slave",
+                "sh",
+                "-c",
+                &script,
+                "sh",
+            ])
+            .arg(program);
+        command
     }
 
     /// Starts the engine's process and waits for its first answer.
@@ -128,8 +168,8 @@ impl Engine {
             .open(self.directory.join("log"))
             .expect("the directory is ours");
         let mut command = match &self.dockerd {
-            Some(dockerd) => Command::new(dockerd),
-            None => Command::new(binary::wharf()),
+            Some(dockerd) => self.command(dockerd),
+            None => self.command(&binary::wharf()),
         };
         if self.dockerd.is_some() {
             self.make_bridge();

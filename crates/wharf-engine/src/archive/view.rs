@@ -24,8 +24,8 @@ use rustix::mount::{
     open_tree,
 };
 use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType};
-use wharf_oci::runtime::Mount;
-use wharf_store::RootedDir;
+use wharf_oci::runtime::{IdMapping, Mount};
+use wharf_store::{IdMaps, RootedDir};
 use wharf_sys::mount::{AttributeChange, set_attributes};
 use wharf_sys::rooted::{self, Make};
 
@@ -50,6 +50,16 @@ pub(super) struct View {
     pub(super) makes_places: bool,
     /// Whether a detached root is read-only for what follows.
     pub(super) read_only: bool,
+    /// The ids of a container with a user namespace.
+    pub(super) ids: Option<Ids>,
+}
+
+/// How owners are shown in a container with a user namespace.
+#[derive(Debug)]
+pub(super) struct Ids {
+    pub(super) maps: IdMaps,
+    /// A user namespace with the mapping, for mounts that are made afresh.
+    pub(super) mounts: Option<OwnedFd>,
 }
 
 /// A view could not be put together.
@@ -79,10 +89,12 @@ impl View {
         work: impl FnOnce(&RootedDir) -> Result<T, Error> + Send,
     ) -> Result<T, Error> {
         let inside = || {
+            let maps = self.ids.as_ref().map(|ids| ids.maps.clone());
+            let maps = maps.unwrap_or_default();
             let root = self
-                .assemble()
+                .assemble(&maps)
                 .map_err(|error| Error::internal("cannot open the container's files", error))?;
-            work(&RootedDir::open(root))
+            work(&RootedDir::open_mapped(root, maps))
         };
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new()
@@ -96,15 +108,24 @@ impl View {
     }
 
     /// Moves this thread into a new mount namespace and puts everything in place there.
-    fn assemble(self) -> Result<OwnedFd, ViewError> {
+    fn assemble(self, ids: &IdMaps) -> Result<OwnedFd, ViewError> {
         let host = Path::new("/");
         wharf_sys::namespace::unshare(ThreadNameSpaceType::MOUNT)
             .map_err(failed("make a mount namespace for", host))?;
         // What the host unmounts goes here too, and nothing from here goes there.
         let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
         mount_change(host, slave).map_err(failed("set the propagation of", host))?;
+        let root_inside = IdMapping::outside(&ids.uids, 0).zip(IdMapping::outside(&ids.gids, 0));
+        if let Some((uid, gid)) = root_inside {
+            // What is made here is the container's root's.
+            wharf_sys::process::own_files_as(uid, gid)
+                .map_err(failed("act as the root of", host))?;
+        }
         let (root, below) = match self.root {
-            Root::Detached(root) => (root, fresh(&self.mounts)?),
+            Root::Detached(root) => {
+                let mapping = self.ids.as_ref().and_then(|ids| ids.mounts.as_ref());
+                (root, fresh(&self.mounts, mapping)?)
+            }
             Root::Live(process) => live(process.as_fd(), &self.mounts)?,
         };
         let attach = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
@@ -159,7 +180,7 @@ type Below = Vec<(PathBuf, OwnedFd)>;
 
 /// Makes the bind mounts of a container that does not run. Memory that nobody holds is empty, so
 /// of such mounts the place is seen.
-fn fresh(mounts: &[Mount]) -> Result<Below, ViewError> {
+fn fresh(mounts: &[Mount], mapping: Option<&OwnedFd>) -> Result<Below, ViewError> {
     let mut below = Vec::new();
     for mount in mounts {
         let (Some("bind"), Some(source)) = (mount.kind.as_deref(), &mount.source) else {
@@ -179,6 +200,13 @@ fn fresh(mounts: &[Mount]) -> Result<Below, ViewError> {
             ..AttributeChange::default()
         };
         set_attributes(clone.as_fd(), &change).map_err(failed("set the propagation of", source))?;
+        if let Some(mapping) = mapping.filter(|_| has("idmap")) {
+            let change = AttributeChange {
+                id_map: Some(mapping.as_fd()),
+                ..AttributeChange::default()
+            };
+            set_attributes(clone.as_fd(), &change).map_err(failed("map the owners of", source))?;
+        }
         if has("ro") {
             change.propagation = None;
             change.set = MountAttrFlags::MOUNT_ATTR_RDONLY;

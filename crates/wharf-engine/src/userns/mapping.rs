@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use wharf_oci::runtime::IdMapping;
+use wharf_store::IdMaps;
 
 /// Which ids of the host stand for a container's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,14 @@ impl Mapping {
         Self {
             uids: all.clone(),
             gids: all,
+        }
+    }
+
+    /// The same for the store.
+    pub(crate) fn ids(&self) -> IdMaps {
+        IdMaps {
+            uids: self.uids.clone(),
+            gids: self.gids.clone(),
         }
     }
 
@@ -65,14 +74,6 @@ mod tests {
 
     use super::*;
 
-    fn outside(lines: &[IdMapping], id: u32) -> Option<u32> {
-        let line = lines.iter().find(|line| {
-            id.checked_sub(line.container_id)
-                .is_some_and(|at| at < line.size)
-        })?;
-        Some(line.host_id + (id - line.container_id))
-    }
-
     #[test]
     fn a_kept_id_splits_the_rest() {
         let text = |lines: Vec<IdMapping>| -> Vec<String> {
@@ -107,8 +108,9 @@ mod tests {
                     id if id < size => Some(first + id),
                     _ => None,
                 };
-                prop_assert_eq!(outside(&lines, id), expected);
+                prop_assert_eq!(IdMapping::outside(&lines, id), expected);
                 if let Some(outside) = expected {
+                    prop_assert_eq!(IdMapping::inside(&lines, outside), Some(id));
                     prop_assert!(seen.insert(outside));
                 }
             }

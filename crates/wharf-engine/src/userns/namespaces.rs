@@ -52,6 +52,11 @@ impl Namespaces {
         self.network.as_fd()
     }
 
+    /// The same, when nothing else is needed.
+    pub(crate) fn into_mounts(self) -> OwnedFd {
+        self.mounts
+    }
+
     /// The user namespace whose mapping mounts get.
     pub(crate) fn mounts(&self) -> BorrowedFd<'_> {
         self.mounts.as_fd()

@@ -72,6 +72,28 @@ pub struct IdMapping {
     pub size: u32,
 }
 
+impl IdMapping {
+    /// The id outside for one inside, by the lines of a mapping.
+    #[must_use]
+    pub fn outside(lines: &[Self], id: u32) -> Option<u32> {
+        let within = |line: &Self| {
+            let at = id.checked_sub(line.container_id)?;
+            (at < line.size).then(|| line.host_id.checked_add(at))?
+        };
+        lines.iter().find_map(within)
+    }
+
+    /// The id inside for one outside, by the lines of a mapping.
+    #[must_use]
+    pub fn inside(lines: &[Self], id: u32) -> Option<u32> {
+        let within = |line: &Self| {
+            let at = id.checked_sub(line.host_id)?;
+            (at < line.size).then(|| line.container_id.checked_add(at))?
+        };
+        lines.iter().find_map(within)
+    }
+}
+
 /// A namespace of the container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Namespace {

@@ -11,7 +11,7 @@ use rustix::fs::{FileType, Stat};
 
 use crate::DiffError;
 use crate::files::failed;
-use crate::owners::Owners;
+use crate::owners::IdMaps;
 use crate::tar::{Entry, Kind, Segment, Time, Writer};
 use crate::tree::{self, Item};
 
@@ -24,6 +24,7 @@ pub(crate) struct Archive<W: Write> {
     /// Files of several names that have been written, and under which.
     links: HashMap<(u64, u64), Vec<u8>>,
     holes: Holes,
+    ids: IdMaps,
 }
 
 /// What becomes of the holes of files.
@@ -41,6 +42,15 @@ impl<W: Write> Archive<W> {
             writer: Writer::new(io::BufWriter::with_capacity(64 << 10, writer)),
             links: HashMap::new(),
             holes,
+            ids: IdMaps::default(),
+        }
+    }
+
+    /// Writes the owners of a tree that has these ids.
+    pub(crate) fn with_ids(self, ids: &IdMaps) -> Self {
+        Self {
+            ids: ids.clone(),
+            ..self
         }
     }
 
@@ -65,7 +75,7 @@ impl<W: Write> Archive<W> {
             FileType::Fifo => Kind::Fifo,
             _ => return Ok(()),
         };
-        let mut entry = described(item, kind);
+        let mut entry = described(item, kind, &self.ids);
         // Of a hard link too: dockerd gives the file what the link's entry says, and loses the
         // attributes that it does not say.
         entry.xattrs = item.attributes()?;
@@ -163,9 +173,9 @@ impl<W: Write> Archive<W> {
     }
 }
 
-fn described(item: &Item<'_>, kind: Kind) -> Entry {
+fn described(item: &Item<'_>, kind: Kind, ids: &IdMaps) -> Entry {
     let stat: &Stat = item.stat;
-    let (uid, gid) = Owners::default().outward(stat.st_uid, stat.st_gid);
+    let (uid, gid) = ids.outward(stat.st_uid, stat.st_gid);
     let device = match kind {
         Kind::Char | Kind::Block => (
             rustix::fs::major(stat.st_rdev),

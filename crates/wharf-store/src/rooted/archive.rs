@@ -68,7 +68,7 @@ impl RootedDir {
     /// [`DiffError`].
     pub fn archive(&self, path: &InsidePath, writer: impl Write) -> Result<(), DiffError> {
         let (found, stat) = self.find(path)?;
-        let mut archive = Archive::new(writer, Holes::Kept);
+        let mut archive = Archive::new(writer, Holes::Kept).with_ids(&self.ids);
         let shown = Path::new(path.shown());
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             archive.item(&Item {
@@ -104,7 +104,7 @@ impl RootedDir {
     /// # Errors
     /// [`DiffError`].
     pub fn export(&self, writer: impl Write) -> Result<(), DiffError> {
-        let mut archive = Archive::new(writer, Holes::Kept);
+        let mut archive = Archive::new(writer, Holes::Kept).with_ids(&self.ids);
         tree::walk_as::<DiffError>(self.root.as_fd(), PathBuf::new(), &mut |item| {
             archive.item(item)?;
             Ok(true)
@@ -146,6 +146,7 @@ impl RootedDir {
             keep_kinds: options.keep_kinds,
             owners: options.owners,
             renamed: options.renamed.as_ref(),
+            ids: &self.ids,
         };
         extract::extract_in_place(decoder, directory.as_fd(), bounds, in_place)
     }

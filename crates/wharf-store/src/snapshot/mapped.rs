@@ -53,17 +53,57 @@ pub(super) fn overlay(
     options: MountOptions,
     owners: BorrowedFd<'_>,
 ) -> Result<OwnedFd, SnapshotError> {
-    let layers = parts.layers.iter();
-    let layers: Vec<OwnedFd> = layers
-        .map(|layer| clone(layer, owners, true))
-        .collect::<Result<_, _>>()?;
+    let layers = clones(parts.layers.iter(), owners)?;
     // Overlay wants both of the writable directories on one mount.
     let directory = parts.fs.parent().unwrap_or(&parts.fs);
     let own = clone(directory, owners, false)?;
-    match stack(overlay, &layers, &own, options) {
+    attached_if_need_be(overlay, layers.iter().chain([&own]), || {
+        let own = files::proc_path(own.as_fd());
+        let upper = Upper {
+            fs: &own.join(FS),
+            work: &own.join(WORK),
+            volatile: options.volatile,
+        };
+        overlay.mount(&paths(&layers), Some(&upper), options.readonly)
+    })
+}
+
+/// Returns a read-only view of a snapshot's overlay with mapped owners.
+pub(super) fn view(
+    overlay: &Overlay,
+    parts: &Parts,
+    owners: BorrowedFd<'_>,
+) -> Result<OwnedFd, SnapshotError> {
+    let layers = clones([&parts.fs].into_iter().chain(&parts.layers), owners)?;
+    attached_if_need_be(overlay, layers.iter(), || {
+        overlay.mount(&paths(&layers), None, true)
+    })
+}
+
+fn clones<'a>(
+    directories: impl Iterator<Item = &'a PathBuf>,
+    owners: BorrowedFd<'_>,
+) -> Result<Vec<OwnedFd>, SnapshotError> {
+    directories
+        .map(|directory| clone(directory, owners, true))
+        .collect()
+}
+
+fn paths(mounts: &[OwnedFd]) -> Vec<PathBuf> {
+    let path = |mount: &OwnedFd| files::proc_path(mount.as_fd());
+    mounts.iter().map(path).collect()
+}
+
+/// Stacks an overlay from mounts; where the kernel refuses that, they are attached meanwhile.
+fn attached_if_need_be<'a>(
+    overlay: &Overlay,
+    mounts: impl Iterator<Item = &'a OwnedFd>,
+    stack: impl Fn() -> Result<OwnedFd, SnapshotError>,
+) -> Result<OwnedFd, SnapshotError> {
+    match stack() {
         Err(SnapshotError::Mount { source, .. }) if is_invalid(&source) => {
-            let attached = attach(overlay, layers.iter().chain([&own]))?;
-            let stacked = stack(overlay, &layers, &own, options);
+            let attached = attach(overlay, mounts)?;
+            let stacked = stack();
             detach(attached)?;
             match stacked {
                 Err(SnapshotError::Mount { operation, source }) if is_invalid(&source) => {
@@ -78,25 +118,6 @@ pub(super) fn overlay(
 
 fn is_invalid(error: &std::io::Error) -> bool {
     error.raw_os_error() == Some(Errno::INVAL.raw_os_error())
-}
-
-fn stack(
-    overlay: &Overlay,
-    layers: &[OwnedFd],
-    own: &OwnedFd,
-    options: MountOptions,
-) -> Result<OwnedFd, SnapshotError> {
-    let layers: Vec<PathBuf> = layers
-        .iter()
-        .map(|layer| files::proc_path(layer.as_fd()))
-        .collect();
-    let own = files::proc_path(own.as_fd());
-    let upper = Upper {
-        fs: &own.join(FS),
-        work: &own.join(WORK),
-        volatile: options.volatile,
-    };
-    overlay.mount(&layers, Some(&upper), options.readonly)
 }
 
 /// Attaches mounts where nobody looks.

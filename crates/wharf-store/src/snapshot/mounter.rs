@@ -101,6 +101,18 @@ impl Mounter {
         self.overlay()?.view(&layers)
     }
 
+    /// As [`Self::view`], for a user namespace.
+    pub(super) fn view_mapped(
+        &self,
+        parts: &Parts,
+        owners: BorrowedFd<'_>,
+    ) -> Result<OwnedFd, SnapshotError> {
+        if parts.is_whole() {
+            return mapped::clone(&parts.fs, owners, true);
+        }
+        mapped::view(self.overlay()?, parts, owners)
+    }
+
     /// Returns the overlay, for a snapshot that was made by it.
     pub(crate) fn overlay(&self) -> Result<&Overlay, SnapshotError> {
         self.overlay.as_ref().ok_or(SnapshotError::NoOverlay)

@@ -123,6 +123,13 @@ const OPERATIONS: &[(&str, &[&[&str]])] = &[
             "run", "-d", "--name", "box", "-p", "80", "busybox", "sleep", "1000",
         ]],
     ),
+    (
+        "run-userns",
+        &[&[
+            "run", "-d", "--name", "box", "-p", "80", "--userns", "auto", "busybox", "sleep",
+            "1000",
+        ]],
+    ),
     ("stop", &[&["stop", "running"]]),
     ("rm", &[&["rm", "-f", "running"]]),
     ("rm-stopped", &[&["rm", "ready"]]),
@@ -280,6 +287,11 @@ fn start_recovers_at_every_step() {
 #[test]
 fn run_recovers_at_every_step() {
     kill_at_every_point_of("run");
+}
+
+#[test]
+fn run_in_a_user_namespace_recovers_at_every_step() {
+    kill_at_every_point_of("run-userns");
 }
 
 #[test]

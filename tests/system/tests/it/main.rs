@@ -39,6 +39,7 @@ mod stats;
 mod terminal;
 mod update;
 mod volumes;
+mod userns;
 mod websocket;
 
 use wharf_tests_system::{Client, Engine, needs};
