@@ -38,8 +38,8 @@ mod soak;
 mod stats;
 mod terminal;
 mod update;
-mod volumes;
 mod userns;
+mod volumes;
 mod websocket;
 
 use wharf_tests_system::{Client, Engine, needs};
