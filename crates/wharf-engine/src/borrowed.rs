@@ -35,6 +35,8 @@ pub(crate) struct Borrowed {
     /// Namespaces to join instead of making new ones.
     pub(crate) pid: Option<PathBuf>,
     pub(crate) ipc: Option<PathBuf>,
+    /// The user namespace that the other ones belong to.
+    pub(crate) user: Option<PathBuf>,
     /// Directory that is mounted at /dev/shm.
     pub(crate) shm: Option<PathBuf>,
     /// The container whose network it has, with that one's names.
@@ -59,6 +61,8 @@ pub(crate) struct Found {
     /// Further options of the mount.
     pub(crate) flags: Vec<String>,
     pub(crate) recursive: bool,
+    /// Whether it is a directory of the volume's own, which nobody but the engine reaches.
+    pub(crate) own: bool,
 }
 
 impl Borrowed {
@@ -93,6 +97,12 @@ impl Inner {
         }
         if let Some(name) = joined(&host.ipc_mode) {
             self.borrow_ipc(&mut borrowed, name)?;
+        }
+        check_shared_ids(&container.definition)?;
+        for mode in [&host.network_mode, &host.pid_mode, &host.ipc_mode] {
+            if let Some(name) = joined(mode) {
+                self.borrow_user(&mut borrowed, &container.definition, name)?;
+            }
         }
         if host.ipc_mode == "shareable" {
             borrowed.shm = Some(self.make_shm(container)?);
@@ -143,6 +153,31 @@ impl Inner {
         crate::spec::own_name(&definition.host, &config.hostname).map(str::to_owned)
     }
 
+    /// What a container with a user namespace shares with another one belongs to that one's, so it
+    /// joins that too, which must have the same ids.
+    fn borrow_user(
+        &self,
+        borrowed: &mut Borrowed,
+        definition: &Definition,
+        name: &str,
+    ) -> Result<(), Error> {
+        if definition.user_namespace.is_none() || borrowed.user.is_some() {
+            return Ok(());
+        }
+        let lender = self.registry.find(name)?;
+        if lender.definition.user_namespace != definition.user_namespace {
+            return Err(Error::conflict(format!(
+                "cannot share a namespace of container {}: it has other ids in its user namespace",
+                lender.id()
+            )));
+        }
+        if let Some(pid) = running(&lender) {
+            let namespace = namespace(&lender, pid, "user")?;
+            borrowed.user = Some(borrowed.hold(namespace));
+        }
+        Ok(())
+    }
+
     fn borrow_ipc(&self, borrowed: &mut Borrowed, name: &str) -> Result<(), Error> {
         let lender = self.registry.find(name)?;
         let id = lender.id();
@@ -178,11 +213,13 @@ impl Inner {
                 source: mounted.source.clone(),
                 flags: Vec::new(),
                 recursive: true,
+                own: true,
             },
             Some(binding) => Found {
                 source: binding.device,
                 flags: binding.flags,
                 recursive: binding.recursive,
+                own: false,
             },
         };
         // What is not there would be an error of the runtime's, who does not know of volumes.
@@ -270,6 +307,24 @@ impl Inner {
                 self.drop_shm(id);
             }
         }
+    }
+}
+
+/// A container with ids of its own has a network that belongs to its user namespace, and joins
+/// that of another container only whole.
+fn check_shared_ids(definition: &Definition) -> Result<(), Error> {
+    let host = &definition.host;
+    let shares = joined(&host.pid_mode).or(joined(&host.ipc_mode));
+    match shares {
+        Some(name)
+            if definition.user_namespace.is_some() && joined(&host.network_mode).is_none() =>
+        {
+            Err(Error::not_implemented(format!(
+                "in a user namespace, the PID or IPC namespace of container {name} can only be shared together \
+                 with its network (--network container:{name})"
+            )))
+        }
+        _ => Ok(()),
     }
 }
 

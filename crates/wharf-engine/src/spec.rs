@@ -192,6 +192,7 @@ fn namespaces(host: &wire::HostConfig, borrowed: &Borrowed, own_ids: bool) -> Ve
         path: match kind {
             NamespaceKind::Pid => borrowed.pid.clone(),
             NamespaceKind::Ipc => borrowed.ipc.clone(),
+            NamespaceKind::User => borrowed.user.clone(),
             _ => None,
         },
     })
@@ -355,9 +356,10 @@ pub(crate) fn file_mounts(
                     oci.options.push("bind".to_owned());
                 }
             }
-            match mount.volume() {
-                Some(_) => mapped(oci),
-                None => oci,
+            // In a place that others reach, the container's root would be the host's.
+            match found {
+                Some(found) if found.own => mapped(oci),
+                _ => oci,
             }
         })
         .collect();

@@ -27,6 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wharf_types::ContainerId;
 use wharf_wire as wire;
 
+use crate::defaults::OWN_RUNTIME;
 use crate::error::Error;
 use crate::registry::Registry;
 
@@ -126,6 +127,12 @@ impl UserNamespaces {
             return Ok(None);
         }
         check_shared(host)?;
+        if !matches!(host.runtime.as_str(), "" | OWN_RUNTIME) {
+            return Err(Error::not_implemented(format!(
+                "containers of the runtime {} cannot have a user namespace yet",
+                host.runtime
+            )));
+        }
         // Held from the look at what is taken until the claim is in.
         let mut claims = lock(&self.claims);
         let find = |size, kept: KeptIds| {

@@ -122,8 +122,10 @@ impl Inner {
         };
         let users = self.volumes.users(&mounted.name).unwrap_or_default();
         let others = users.iter().any(|user| *user != container.id());
-        // A directory inside a volume is not the image's to fill.
-        if mounted.subpath.is_some() {
+        // A directory inside a volume is not the image's to fill, nor is one of the host's for a
+        // container with ids of its own: its files would belong to the host's root.
+        let foreign = binding.is_some() && container.definition.user_namespace.is_some();
+        if mounted.subpath.is_some() || foreign {
             return Ok(());
         }
         let (directory, place) = match binding {

@@ -171,7 +171,9 @@ impl Server {
         let mut request = wharf_runtime::Launch::new(&id, spec, directory, &self.hierarchies);
         request.root = RootSource::Detached(root);
         request.network = network;
-        let user = self.user_namespace.as_ref().map(|[own, _]| own.open());
+        // That of another container goes before its own.
+        let own = self.user_namespace.as_ref().filter(|_| !joins_user(spec));
+        let user = own.map(|[own, _]| own.open());
         request.user = user.transpose().map_err(|error| create_failure(&error))?;
         request.stdio = stdio;
         request.signals_blocked = launch.init;
@@ -336,6 +338,12 @@ impl Server {
         self.adopt(Target::Exec(exec.id), running, wiring)
             .map(Answer::Started)
     }
+}
+
+/// Whether the configuration says which user namespace is joined.
+fn joins_user(spec: &Spec) -> bool {
+    let mut namespaces = spec.linux.iter().flat_map(|linux| &linux.namespaces);
+    namespaces.any(|namespace| namespace.kind == NamespaceKind::User && namespace.path.is_some())
 }
 
 /// Without a pid namespace of its own a container's orphans go to the nearest ancestor that takes

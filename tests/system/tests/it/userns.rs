@@ -414,6 +414,97 @@ fn keep_id_is_the_callers_own_id() {
 }
 
 #[test]
+fn namespaces_of_another_container_are_shared_with_its_ids() {
+    let Some(engine) = remapped() else { return };
+    let lender = [
+        "run",
+        "-d",
+        "--name",
+        "lender",
+        "--ipc=shareable",
+        "busybox",
+        "sleep",
+        "1000",
+    ];
+    engine.wharf(&lender).succeeded();
+    let network = "--network=container:lender";
+    for client in Client::ALL {
+        for more in [
+            &[][..],
+            &["--pid=container:lender"],
+            &["--ipc=container:lender"],
+        ] {
+            let script = "cat /proc/self/uid_map | tr -s ' '; ls /sys/class/net | tr '\\n' ' '";
+            let line = [
+                &["run", "--rm", network],
+                more,
+                &["busybox", "sh", "-c", script],
+            ];
+            let ran = engine.run(client, &line.concat());
+            assert_eq!(
+                ran.out().trim(),
+                format!("0 {FIRST} {COUNT}\neth0 lo"),
+                "{more:?}"
+            );
+        }
+        let alone = ["run", "--rm", "--pid=container:lender", "busybox", "true"];
+        engine
+            .run(client, &alone)
+            .exited(125)
+            .says("can only be shared together with its network");
+    }
+    let other = [
+        "run",
+        "--rm",
+        "--userns=auto",
+        "--network=container:lender",
+        "busybox",
+        "true",
+    ];
+    engine
+        .wharf(&other)
+        .exited(125)
+        .says("it has other ids in its user namespace");
+    engine.finish();
+}
+
+#[test]
+fn volumes_in_directories_of_the_host_are_not_mapped() {
+    let Some(engine) = remapped() else { return };
+    let place = open_directory(&engine, "place");
+    let device = format!("device={}", place.display());
+    let made = [
+        "volume",
+        "create",
+        "-d",
+        "local",
+        "-o",
+        "type=none",
+        "-o",
+        "o=bind",
+        "-o",
+        &device,
+        "there",
+    ];
+    engine.wharf(&made).succeeded();
+    let script = "cp /bin/busybox /there/sh; chmod 6755 /there/sh; stat -c %u /there";
+    let ran = engine.wharf(&[
+        "run",
+        "--rm",
+        "-v",
+        "there:/there",
+        "busybox",
+        "sh",
+        "-c",
+        script,
+    ]);
+    assert_eq!(ran.out(), "65534");
+    assert_eq!(owner(&place.join("sh")), (FIRST, FIRST));
+    engine.wharf(&["volume", "rm", "there"]).succeeded();
+    engine.finish();
+}
+
+#[test]
 fn unknown_modes_are_refused() {
     let Some(engine) = automatic() else { return };
     let body = br#"{"Image":"busybox","HostConfig":{"UsernsMode":"private"}}"#;
