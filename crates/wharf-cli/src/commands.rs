@@ -52,7 +52,7 @@ use std::path::PathBuf;
 use crate::client::{Client, Manner};
 use crate::environment;
 use crate::failure::{Failure, chain};
-use crate::grammar::{Arity, Demand, Flag, Grammar, Invalid, Line, UsageError, UsageProblem};
+use crate::grammar::{Arity, Demand, Flag, Grammar, Line, UsageError, UsageProblem};
 use crate::printer::Printer;
 use crate::program::Program;
 use crate::settings::{Choice, Config, Host, config};
@@ -129,6 +129,14 @@ impl Context {
             .build()
             .map_err(|error| Failure::message(format!("cannot wait for the engine: {error}")))?;
         runtime.block_on(future)
+    }
+
+    /// How a command that makes containers fails: in the program's name, and with where to read more.
+    pub(crate) fn refused(&self, text: &str, code: u8) -> Failure {
+        Failure::with_code(
+            format!("{}: {text}\n\n{}", self.program.name(), self.hint()),
+            code,
+        )
     }
 
     /// Where to read more about the command that was typed.
@@ -220,6 +228,7 @@ pub(crate) struct Globals {
     choice: Choice,
     config: Option<String>,
     debug: bool,
+    log_level: String,
     version: bool,
 }
 
@@ -252,13 +261,7 @@ pub(crate) static GLOBALS: Grammar<Globals> = Grammar {
             "string",
             "Set the logging level (\"debug\", \"info\", \"warn\", \"error\", \"fatal\")",
             |a, v| {
-                match v {
-                    "debug" => a.debug = true,
-                    "info" | "warn" | "error" | "fatal" => {}
-                    other => {
-                        return Err(Invalid(format!("unable to parse logging level: {other}")));
-                    }
-                }
+                v.clone_into(&mut a.log_level);
                 Ok(())
             },
         )
@@ -327,7 +330,18 @@ pub(crate) fn dispatch(program: Program, arguments: &[String]) -> Result<u8, Fai
         ));
     }
     if globals.hosts.len() > 1 {
-        return Err(Failure::message("Specify only one -H"));
+        return Err(Failure::message(
+            "Failed to initialize: unable to resolve docker endpoint: Specify only one -H",
+        ));
+    }
+    match globals.log_level.as_str() {
+        "" | "info" | "warn" | "error" | "fatal" => {}
+        "debug" => globals.debug = true,
+        other => {
+            return Err(Failure::message(format!(
+                "Unable to parse logging level: {other}"
+            )));
+        }
     }
     globals.choice.host = globals.hosts.pop();
     match words.split_first() {

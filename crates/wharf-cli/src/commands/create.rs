@@ -33,7 +33,7 @@ fn run(
 ) -> Result<u8, Failure> {
     let image = words.remove(0);
     let mut created = body(&arguments, &image, words)
-        .map_err(|error| Failure::with_code(error.to_string(), 125))?;
+        .map_err(|error| context.refused(&error.to_string(), 125))?;
     let client = context.client()?;
     add_proxies(context, &client, &mut created);
     context.block_on(async {

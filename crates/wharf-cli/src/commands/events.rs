@@ -2,8 +2,8 @@
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
-use serde_json::Value;
-use wharf_template::{Options, Template};
+use serde_json::{Value, json};
+use wharf_template::{MissingKey, Options, Template};
 use wharf_wire::{Event, EventsQuery};
 
 use super::{Command, Context};
@@ -117,9 +117,7 @@ impl Shape {
     fn show(&self, event: Value) -> Result<String, Failure> {
         match self {
             Self::Json => Ok(event.to_string()),
-            Self::Template(template) => template
-                .execute(&with_go_names(event), &Options::default())
-                .map_err(|error| Failure::of(&error)),
+            Self::Template(template) => by_template(template, event),
             Self::Line(zone) => {
                 let event: Event =
                     serde_json::from_value(event).map_err(|error| Failure::of(&error))?;
@@ -165,23 +163,38 @@ fn line(event: &Event, zone: &TimeZone) -> String {
     text
 }
 
-/// Adds the names Docker's templates know the members by to those they have on the wire.
-fn with_go_names(mut event: Value) -> Value {
-    if let Value::Object(members) = &mut event {
-        for (wire, go) in [
-            ("status", "Status"),
-            ("id", "ID"),
-            ("from", "From"),
-            ("scope", "Scope"),
-            ("time", "Time"),
-            ("timeNano", "TimeNano"),
-        ] {
-            if let Some(value) = members.get(wire).cloned() {
-                members.insert(go.to_owned(), value);
+/// An event by a template, whose names for the members are Go's and not those on the wire. Attributes are the
+/// engine's: one that is not there is no mistake.
+fn by_template(template: &Template, event: Value) -> Result<String, Failure> {
+    let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
+    let (status, id, from, scope) = (text("status"), text("id"), text("from"), text("scope"));
+    let known: Event = serde_json::from_value(event).map_err(|error| Failure::of(&error))?;
+    let data = json!({
+        "Status": status,
+        "ID": id,
+        "From": from,
+        "Type": known.kind,
+        "Action": known.action,
+        "Actor": { "ID": known.actor.id, "Attributes": known.actor.attributes },
+        "Scope": scope,
+        "Time": known.time,
+        "TimeNano": known.time_nano,
+    });
+    let strict = Options {
+        root_type: Some("*events.Message"),
+        missing_key: MissingKey::Error,
+        ..Options::default()
+    };
+    template
+        .execute(&data, &strict)
+        .or_else(|error| {
+            if error.location.contains(".Attributes.") {
+                template.execute(&data, &Options::default())
+            } else {
+                Err(error)
             }
-        }
-    }
-    event
+        })
+        .map_err(|error| Failure::with_code(format!("Error parsing format: {error}"), 64))
 }
 
 #[cfg(test)]

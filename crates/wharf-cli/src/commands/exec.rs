@@ -115,7 +115,10 @@ fn run(context: &Context, arguments: Arguments, mut words: Vec<String>) -> Resul
     }
     let mut variables = Vec::new();
     for file in &arguments.environment_files {
-        variables.extend(environment::variables_file(file).map_err(|error| Failure::of(&error))?);
+        variables.extend(
+            environment::variables_file(file)
+                .map_err(|error| Failure::message(error.to_string()))?,
+        );
     }
     variables.extend(arguments.environment.iter().cloned());
     let console_size = crate::terminal::size()

@@ -62,11 +62,17 @@ fn run(context: &Context, arguments: Arguments, _: Vec<String>) -> Result<u8, Fa
             missing_key: MissingKey::Error,
             ..Options::default()
         };
-        let text = template
-            .execute(&data, &strict)
-            .map_err(|error| Failure::with_code(error.to_string(), 1))?;
-        context.printer.line(&text)?;
-        return Ok(0);
+        return match template.execute(&data, &strict) {
+            Ok(text) => {
+                context.printer.line(&text)?;
+                Ok(0)
+            }
+            Err(error) => {
+                // As with Docker's, the line that was to be shown is empty.
+                context.printer.line("")?;
+                Err(Failure::message(error.to_string()))
+            }
+        };
     }
     let version = env!("CARGO_PKG_VERSION");
     let mut text = format!(

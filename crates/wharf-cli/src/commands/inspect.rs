@@ -61,9 +61,15 @@ pub(super) static COMMAND: Command<Arguments> = Command {
             Some("image") => &[Kind::Image],
             Some("network") => &[Kind::Network],
             Some("volume") => &[Kind::Volume],
+            Some("config") => &[Kind::Other("configs")],
+            Some("node") => &[Kind::Other("nodes")],
+            Some("plugin") => &[Kind::Plugin],
+            Some("secret") => &[Kind::Other("secrets")],
+            Some("service") => &[Kind::Other("services")],
+            Some("task") => &[Kind::Other("tasks")],
             Some(other) => {
                 return Err(Failure::message(format!(
-                    "unknown type: {other:?}: must be one of \"container\", \"image\", \"network\", \"volume\""
+                    "unknown type: {other:?}: must be one of \"config\", \"container\", \"image\", \"network\", \"node\", \"plugin\", \"secret\", \"service\", \"task\", \"volume\""
                 )));
             }
         };
@@ -90,6 +96,9 @@ pub(super) enum Kind {
     Image,
     Network,
     Volume,
+    Plugin,
+    /// Of a swarm: the name of the kind in addresses.
+    Other(&'static str),
 }
 
 impl Kind {
@@ -105,6 +114,8 @@ impl Kind {
             }
             Self::Network => format!("/networks/{name}"),
             Self::Volume => format!("/volumes/{name}"),
+            Self::Plugin => format!("/plugins/{name}/json"),
+            Self::Other(kind) => format!("/{kind}/{name}"),
         }
     }
 }
@@ -149,6 +160,12 @@ pub(super) fn inspect(
         }
         Ok((objects, missing))
     })?;
+    let typed = arguments.kind.as_deref().filter(|kind| !kind.is_empty());
+    if let Some(kind) = typed.filter(|kind| arguments.size && *kind != "container") {
+        context
+            .printer
+            .note(&format!("WARNING: --size ignored for {kind}"));
+    }
     shown(context, &format, objects, &missing)
 }
 
@@ -251,6 +268,10 @@ fn by_template(template: &Template, objects: &[Value]) -> Result<String, Failure
                 Failure::with_code(format!("template parsing error: {error}"), 1)
             })?,
         );
+        text.push('\n');
+    }
+    if text.is_empty() {
+        // Docker's, too, shows that there is nothing to show.
         text.push('\n');
     }
     Ok(text)

@@ -78,19 +78,28 @@ fn run(context: &Context, arguments: Arguments, words: Vec<String>) -> Result<u8
         stderr: true,
         ..arguments.query
     };
+    let mut wrong = None;
     for (flag, text, place) in [
         ("since", &arguments.since, &mut query.since),
         ("until", &arguments.until, &mut query.until),
     ] {
         if let Some(text) = text {
-            let time = time::parse(text, &Zoned::now()).map_err(|error| {
-                Failure::message(format!("invalid value for {flag:?}: {error}"))
-            })?;
-            *place = Some(time);
+            match time::parse(text, &Zoned::now()) {
+                Ok(time) => *place = Some(time),
+                Err(error) => wrong = Some(format!("invalid value for {flag:?}: {error}")),
+            }
         }
     }
     let client = context.client()?;
-    context.block_on(show(&client, &words[0], &query))
+    context.block_on(async {
+        if let Some(wrong) = wrong {
+            // That there is no such container is the first thing to say.
+            let path = format!("/containers/{}/json", encode(&words[0]));
+            client.call(Method::GET, &path).await?.bytes().await?;
+            return Err(Failure::message(wrong));
+        }
+        show(&client, &words[0], &query).await
+    })
 }
 
 async fn show(client: &Client, name: &str, query: &LogsQuery) -> Result<u8, Failure> {

@@ -45,7 +45,7 @@ fn run(
 ) -> Result<u8, Failure> {
     let image = words.remove(0);
     let mut created = body(&arguments, &image, words)
-        .map_err(|error| refused(context, &error.to_string(), NOT_RUN))?;
+        .map_err(|error| context.refused(&error.to_string(), NOT_RUN))?;
     if arguments.detach && arguments.attach.any() {
         return Err(Failure::message(
             "conflicting options: cannot specify both --attach and --detach",
@@ -81,7 +81,7 @@ async fn detached(
 ) -> Result<u8, Failure> {
     let id = make(context, client, arguments, created)
         .await
-        .map_err(|error| refused(context, &error.text(), NOT_RUN))?;
+        .map_err(|error| context.refused(&error.text(), NOT_RUN))?;
     start(client, &id)
         .await
         .map_err(|error| not_started(context, &error))?;
@@ -151,7 +151,7 @@ async fn prepare<'a>(
 ) -> Result<Prepared<'a>, Failure> {
     let id = make(context, client, arguments, created)
         .await
-        .map_err(|error| refused(context, &error.text(), NOT_RUN))?;
+        .map_err(|error| context.refused(&error.text(), NOT_RUN))?;
     let condition = if arguments.auto_remove {
         WaitCondition::Removed
     } else {
@@ -163,7 +163,7 @@ async fn prepare<'a>(
         client.upgrade(&attach_path, None::<&()>),
         client.post(&wait_path)
     )
-    .map_err(|error| refused(context, &chain(&error), NOT_RUN))?;
+    .map_err(|error| context.refused(&chain(&error), NOT_RUN))?;
     Ok(Prepared {
         id,
         connection,
@@ -230,16 +230,9 @@ pub(super) fn exit_code(status: i64) -> u8 {
     u8::try_from(status.rem_euclid(256)).unwrap_or(NOT_RUN)
 }
 
-fn refused(context: &Context, text: &str, code: u8) -> Failure {
-    Failure::with_code(
-        format!("{}: {text}\n\n{}", context.program.name(), context.hint()),
-        code,
-    )
-}
-
 fn not_started(context: &Context, error: &ClientError) -> Failure {
     let code = error.engine_message().map_or(NOT_RUN, start_code);
-    refused(context, &chain(error), code)
+    context.refused(&chain(error), code)
 }
 
 /// The code for a start that failed. The API has no member for it, so that Docker's clients too read the words.

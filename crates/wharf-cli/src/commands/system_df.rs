@@ -2,6 +2,8 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+use wharf_template::{MissingKey, Options, Template};
 use wharf_wire::{ContainerSummary, DiskUsage, ImageSummary, VerifyReport};
 
 use super::{Command, Context, images, ps};
@@ -57,7 +59,7 @@ static KIND: Kind = Kind {
         ("TotalCount", "TOTAL"),
         ("Type", "TYPE"),
     ],
-    go_type: "*formatter.diskUsageContext",
+    go_type: "*formatter.diskUsageImagesContext",
     complaint: "template parsing error",
     raw: None,
 };
@@ -71,13 +73,11 @@ fn run(context: &Context, arguments: Arguments, _: Vec<String>) -> Result<u8, Fa
         let good = report.unaccounted.is_empty() && report.problems.is_empty();
         return if good { Ok(0) } else { Err(Failure::Silent(1)) };
     }
-    if arguments.verbose && arguments.format.is_some() {
-        return Err(Failure::message(
-            "flags --verbose and --format cannot be used together yet",
-        ));
-    }
     let usage: DiskUsage = context.block_on(async { Ok(client.get("/system/df").await?) })?;
-    let text = if arguments.verbose {
+    let format = arguments.format.as_deref().unwrap_or_default();
+    let text = if arguments.verbose && !matches!(format, "" | "table") {
+        by_template(&usage, format)?
+    } else if arguments.verbose {
         verbose(&usage).map_err(|error| Failure::of(&error))?
     } else {
         let shape = Shape::new(
@@ -193,6 +193,57 @@ fn row(kind: &str, count: usize, active: usize, size: i64, reclaimable: i64, per
         ("Size", units::sum(size)),
         ("Reclaimable", text),
     ])
+}
+
+/// All objects by one template.
+fn by_template(usage: &DiskUsage, format: &str) -> Result<String, Failure> {
+    let now = Timestamp::now().as_second();
+    let zone = TimeZone::system();
+    let images: Vec<Value> = usage
+        .images
+        .iter()
+        .flat_map(|image| {
+            let names = images::names(image, false);
+            names.into_iter().map(move |name| (image, name))
+        })
+        .map(|(image, name)| images::row(image, &name, false, now, &zone).into_value())
+        .collect();
+    let containers: Vec<Value> = usage
+        .containers
+        .iter()
+        .map(|container| ps::row(container, false, now, &zone).into_value())
+        .collect();
+    let volumes: Vec<Value> = usage
+        .volumes
+        .iter()
+        .map(|volume| {
+            let data = volume.usage_data.as_ref();
+            json!({
+                "Name": volume.name,
+                "Links": data.map_or("N/A".to_owned(), |data| data.ref_count.to_string()),
+                "Size": data.map_or("N/A".to_owned(), |data| units::size(data.size)),
+            })
+        })
+        .collect();
+    let data = json!({
+        "Images": images,
+        "Containers": containers,
+        "Volumes": volumes,
+        "BuildCache": [],
+    });
+    let (text, end) = match format {
+        "json" | "{{json .}}" => ("{{json .}}", "\n"),
+        text => (text, ""),
+    };
+    let strict = Options {
+        missing_key: MissingKey::Error,
+        ..Options::default()
+    };
+    let shown = Template::parse("", text)
+        .map_err(|error| Failure::message(format!("template parsing error: {error}")))?
+        .execute(&data, &strict)
+        .map_err(|error| Failure::message(error.to_string()))?;
+    Ok(shown + end)
 }
 
 /// Each object on a line of its own.

@@ -133,7 +133,11 @@ fn contradictions_are_found_before_the_engine_is_asked() {
     );
     assert_eq!(
         first_line("-H unix:///a -H unix:///b ps"),
-        ("Specify only one -H".to_owned(), 1)
+        (
+            "Failed to initialize: unable to resolve docker endpoint: Specify only one -H"
+                .to_owned(),
+            1
+        )
     );
     assert_eq!(
         first_line("-H unix:///nonexistent/x ps"),

@@ -69,10 +69,14 @@ fn run(context: &Context, arguments: Arguments, _: Vec<String>) -> Result<u8, Fa
                 missing_key: MissingKey::Error,
                 ..Options::default()
             };
-            template
-                .execute(&data, &strict)
-                .map_err(|error| Failure::message(error.to_string()))?
-                + "\n"
+            match template.execute(&data, &strict) {
+                Ok(text) => text + "\n",
+                Err(error) => {
+                    // As with Docker's, the line that was to be shown is empty.
+                    context.printer.line("")?;
+                    return Err(Failure::message(error.to_string()));
+                }
+            }
         }
     };
     context.printer.data(text.as_bytes())?;

@@ -24,6 +24,19 @@ pub(crate) struct Kind {
     pub(crate) raw: Option<&'static str>,
 }
 
+impl Kind {
+    /// A template that does not fit the objects.
+    fn mismatch(&self, problem: ExecError) -> ListingError {
+        // Docker's own list of containers is the one that says it differently.
+        let complaint = if self.complaint == "failed to parse template" {
+            "failed to execute template"
+        } else {
+            self.complaint
+        };
+        ListingError::Execute { complaint, problem }
+    }
+}
+
 /// A list that cannot be shown.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ListingError {
@@ -36,8 +49,13 @@ pub(crate) enum ListingError {
         problem: ParseError,
     },
     /// The template does not fit the objects.
-    #[error("failed to execute template: {0}")]
-    Execute(ExecError),
+    #[error("{complaint}: {problem}")]
+    Execute {
+        /// What is said of it: as above.
+        complaint: &'static str,
+        /// What is wrong.
+        problem: ExecError,
+    },
     /// The table cannot be laid out.
     #[error("cannot lay the table out")]
     Layout(#[from] io::Error),
@@ -78,6 +96,11 @@ impl Row {
         self.fields.insert(field.to_owned(), Value::Bool(on));
         self.fields.sort_keys();
         self
+    }
+
+    /// The row as a template sees it.
+    pub(crate) fn into_value(self) -> Value {
+        Value::Object(self.fields)
     }
 
     /// The same with labels.
@@ -139,7 +162,7 @@ impl Shape {
         let shape = |template: String, table| Self {
             template,
             table,
-            documents: format == "json",
+            documents: matches!(format, "json" | "{{json .}}"),
         };
         match format {
             "" | "table" => shape(default.to_owned(), true),
@@ -184,7 +207,7 @@ impl Shape {
                 fields.insert(LABELS.to_owned(), Value::Object(row.labels));
             }
             let line = template.execute(&Value::Object(fields), &options);
-            let line = line.map_err(ListingError::Execute)?;
+            let line = line.map_err(|problem| kind.mismatch(problem))?;
             if self.documents {
                 lines.push_str(
                     &line
@@ -218,7 +241,7 @@ impl Shape {
         };
         template
             .execute(&Value::Object(headers), &options)
-            .map_err(ListingError::Execute)
+            .map_err(|problem| kind.mismatch(problem))
     }
 }
 

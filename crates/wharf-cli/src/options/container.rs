@@ -15,7 +15,7 @@ use super::network::Attachment;
 use crate::grammar::Invalid;
 
 /// When an image is pulled.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum Pull {
     /// Before every start.
     Always,
@@ -24,6 +24,8 @@ pub(crate) enum Pull {
     Missing,
     /// Not at all.
     Never,
+    /// Something that is none of these.
+    Unknown(String),
 }
 
 /// The streams `-a` names.
@@ -97,7 +99,7 @@ pub(crate) struct ContainerArguments {
     pub(crate) tmpfs: BTreeMap<String, String>,
     pub(crate) volumes_from: Vec<String>,
     pub(crate) volume_driver: String,
-    pub(crate) storage_options: BTreeMap<String, String>,
+    pub(crate) storage_options: Vec<String>,
     pub(crate) read_only: bool,
     pub(crate) shm_size: i64,
     pub(crate) devices: Vec<String>,

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use wharf_wire::HealthConfig;
 
+use super::duration;
+use crate::grammar::Invalid;
+
 /// The `--health-…` flags.
 #[derive(Debug, Default)]
 pub(crate) struct HealthArguments {
@@ -15,6 +18,8 @@ pub(crate) struct HealthArguments {
     pub(crate) retries: i64,
     pub(crate) on_failure: String,
     pub(crate) disabled: bool,
+    /// The first flag that was given a negative time.
+    negative: Option<&'static str>,
 }
 
 /// Flags that exclude each other, or numbers out of their range.
@@ -23,12 +28,26 @@ pub(crate) enum HealthError {
     /// Both kinds of flags.
     #[error("--no-healthcheck conflicts with --health-* options")]
     Conflict,
+    /// Less than no time.
+    #[error("--{0} cannot be negative")]
+    Negative(&'static str),
     /// Less than no retries.
     #[error("--health-retries cannot be negative")]
     Retries,
 }
 
 impl HealthArguments {
+    /// Reads a flag's time. That it is negative is told when the whole line is known.
+    pub(crate) fn time(&mut self, flag: &'static str, text: &str) -> Result<Duration, Invalid> {
+        match text.strip_prefix('-').map(duration::parse) {
+            Some(Ok(_)) => {
+                self.negative.get_or_insert(flag);
+                Ok(Duration::ZERO)
+            }
+            _ => Ok(duration::parse(text)?),
+        }
+    }
+
     /// Returns the check, if any flag asks for one.
     pub(crate) fn resolve(&self) -> Result<Option<HealthConfig>, HealthError> {
         let nanoseconds = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
@@ -45,6 +64,9 @@ impl HealthArguments {
             retries: self.retries,
             on_failure: self.on_failure.clone(),
         };
+        if let Some(flag) = self.negative {
+            return Err(HealthError::Negative(flag));
+        }
         if self.retries < 0 {
             return Err(HealthError::Retries);
         }

@@ -8,9 +8,9 @@ pub(crate) enum PairError {
     /// Nothing before the equals sign.
     #[error("invalid label '{0}': empty name")]
     EmptyName(String),
-    /// No equals sign where one must be.
-    #[error("invalid argument: {0:?} is not of the form key=value")]
-    NoValue(String),
+    /// Not a setting of the kernel's that belongs to a container, or one without a value.
+    #[error("sysctl '{0}' is not allowed")]
+    Sysctl(String),
     /// A blank in the key.
     #[error("label '{0}' contains whitespaces")]
     Blank(String),
@@ -29,14 +29,30 @@ pub(crate) fn add_label(map: &mut BTreeMap<String, String>, text: &str) -> Resul
     Ok(())
 }
 
-/// Adds `key=value`.
-pub(crate) fn add_pair(map: &mut BTreeMap<String, String>, text: &str) -> Result<(), PairError> {
+/// The kernel's settings outside of the network that belong to a container.
+const SYSCTLS: [&str; 8] = [
+    "kernel.msgmax",
+    "kernel.msgmnb",
+    "kernel.msgmni",
+    "kernel.sem",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "kernel.shmmni",
+    "kernel.shm_rmid_forced",
+];
+
+/// Adds a setting of the kernel's, `key=value`.
+pub(crate) fn add_sysctl(map: &mut BTreeMap<String, String>, text: &str) -> Result<(), PairError> {
     match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => {
+        Some((key, value))
+            if SYSCTLS.contains(&key)
+                || key.starts_with("net.")
+                || key.starts_with("fs.mqueue.") =>
+        {
             map.insert(key.to_owned(), value.to_owned());
             Ok(())
         }
-        _ => Err(PairError::NoValue(text.to_owned())),
+        _ => Err(PairError::Sysctl(text.to_owned())),
     }
 }
 
@@ -49,19 +65,19 @@ mod tests {
         let mut map = BTreeMap::new();
         add_label(&mut map, "a=b=c").expect("a pair");
         add_label(&mut map, "bare").expect("a bare key");
-        add_pair(&mut map, "x=").expect("an empty value");
+        add_sysctl(&mut map, "net.x=").expect("an empty value");
         let shown: Vec<_> = map
             .iter()
             .map(|(key, value)| format!("{key}:{value}"))
             .collect();
-        assert_eq!(shown, ["a:b=c", "bare:", "x:"]);
+        assert_eq!(shown, ["a:b=c", "bare:", "net.x:"]);
         assert_eq!(
             add_label(&mut map, "=b"),
             Err(PairError::EmptyName("=b".to_owned()))
         );
         assert_eq!(
-            add_pair(&mut map, "b"),
-            Err(PairError::NoValue("b".to_owned()))
+            add_sysctl(&mut map, "vm.b=1"),
+            Err(PairError::Sysctl("vm.b=1".to_owned()))
         );
         assert!(add_label(&mut map, "a b=c").is_err());
     }

@@ -34,8 +34,8 @@ pub(crate) enum PortError {
     #[error("invalid field {0}")]
     Field(String),
     /// A port to expose that is none.
-    #[error("invalid range format for --expose: {0}")]
-    Expose(String),
+    #[error("invalid range format for --expose: {0}, error: {1}")]
+    Expose(String, String),
 }
 
 /// A range of ports, ends included.
@@ -115,12 +115,30 @@ pub(crate) fn publish(map: &mut PortMap, text: &str) -> Result<(), PortError> {
 
 /// Reads what `--expose` asks for: ports of the container's, without any of the host's.
 pub(crate) fn expose(text: &str) -> Result<Vec<String>, PortError> {
-    let bad = || PortError::Expose(text.to_owned());
     let (spec, protocol) = protocol(text)?;
-    let ports = Ports::parse(spec).ok_or_else(bad)?;
+    let ports = Ports::parse(spec)
+        .ok_or_else(|| PortError::Expose(text.to_owned(), range_problem(spec)))?;
     Ok((ports.first..=ports.last)
         .map(|port| format!("{port}/{protocol}"))
         .collect())
+}
+
+/// What Go's library says is wrong with a range.
+fn range_problem(spec: &str) -> String {
+    if spec.is_empty() {
+        return "empty string specified for ports".to_owned();
+    }
+    let (first, last) = spec.split_once('-').unwrap_or((spec, spec));
+    for part in [first, last] {
+        let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        if !digits {
+            return format!("strconv.ParseUint: parsing {part:?}: invalid syntax");
+        }
+        if part.parse::<u16>().is_err() {
+            return format!("strconv.ParseUint: parsing {part:?}: value out of range");
+        }
+    }
+    format!("invalid range specified for port: {spec}")
 }
 
 fn protocol(text: &str) -> Result<(&str, String), PortError> {
@@ -229,7 +247,15 @@ mod tests {
                 "82/udp".to_owned()
             ])
         );
-        assert_eq!(expose("x"), Err(PortError::Expose("x".to_owned())));
+        let problem = |text: &str| expose(text).expect_err(text).to_string();
+        assert_eq!(
+            problem("x"),
+            "invalid range format for --expose: x, error: strconv.ParseUint: parsing \"x\": invalid syntax"
+        );
+        assert_eq!(
+            problem("2-1"),
+            "invalid range format for --expose: 2-1, error: invalid range specified for port: 2-1"
+        );
     }
 
     proptest::proptest! {

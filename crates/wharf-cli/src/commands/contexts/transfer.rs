@@ -36,7 +36,6 @@ pub(crate) static IMPORT: Command<()> = Command {
 
 fn export(context: &Context, (): (), words: Vec<String>) -> Result<u8, Failure> {
     let name = &words[0];
-    check_name(name).map_err(|error| Failure::of(&error))?;
     let (meta, certificates) = context.context(name)?;
     let bytes = archive::write(&meta, &certificates).map_err(|error| Failure::of(&error))?;
     let default = format!("{name}.dockercontext");

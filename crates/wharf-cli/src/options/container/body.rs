@@ -16,7 +16,7 @@ use super::super::publish::{self, PortError};
 use super::super::restart::RestartError;
 use super::super::security::{self, Security, SecurityError};
 use super::super::volume::{self, Volume, VolumeError};
-use super::{ContainerArguments, Streams};
+use super::{ContainerArguments, Pull, Streams};
 use crate::grammar::Invalid;
 
 /// Where programs in a container look for an engine.
@@ -56,6 +56,12 @@ pub(crate) enum BodyError {
     Aliases,
     #[error("network {0:?} is specified multiple times")]
     SameNetwork(String),
+    #[error("{0} is not a valid mac address")]
+    Mac(String),
+    #[error("invalid storage option")]
+    StorageOption,
+    #[error("invalid pull option: '{0}': must be one of \"always\", \"missing\" or \"never\"")]
+    Pull(String),
     #[error("content trust is not supported: leave --disable-content-trust as it is")]
     ContentTrust,
     #[error("conflicting options: cannot specify both --restart and --rm")]
@@ -82,8 +88,14 @@ pub(crate) fn body(
     if !is_id(image) {
         image.parse::<wharf_types::Reference>()?;
     }
+    if let Pull::Unknown(other) = &arguments.pull {
+        return Err(BodyError::Pull(other.clone()));
+    }
     if arguments.content_trust {
         return Err(BodyError::ContentTrust);
+    }
+    if !arguments.mac.is_empty() && !is_mac(&arguments.mac) {
+        return Err(BodyError::Mac(arguments.mac.clone()));
     }
     let streams = streams(arguments);
     let mut binds = Vec::new();
@@ -242,7 +254,7 @@ fn host_config(
         publish_all_ports: arguments.publish_all,
         readonly_rootfs: arguments.read_only,
         security_opt: some_unless_empty(options),
-        storage_opt: arguments.storage_options.clone(),
+        storage_opt: storage_options(&arguments.storage_options)?,
         tmpfs: arguments.tmpfs.clone(),
         uts_mode: arguments.uts.clone(),
         userns_mode: arguments.userns.clone(),
@@ -256,6 +268,28 @@ fn host_config(
         init: arguments.init,
         ..resources(arguments)?
     })
+}
+
+fn storage_options(pairs: &[String]) -> Result<BTreeMap<String, String>, BodyError> {
+    pairs
+        .iter()
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').ok_or(BodyError::StorageOption)?;
+            Ok((name.to_owned(), value.to_owned()))
+        })
+        .collect()
+}
+
+/// Whether a text is an address as Go's `net.ParseMAC` takes it: 6, 8 or 20 bytes in hexadecimal.
+fn is_mac(text: &str) -> bool {
+    let hex = |group: &str, digits: usize| {
+        group.len() == digits && group.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    let groups = |separator: char, digits: usize, counts: [usize; 3]| {
+        let groups: Vec<&str> = text.split(separator).collect();
+        counts.contains(&groups.len()) && groups.iter().all(|group| hex(group, digits))
+    };
+    groups(':', 2, [6, 8, 20]) || groups('-', 2, [6, 8, 20]) || groups('.', 4, [3, 4, 10])
 }
 
 /// The mounts asked for; the engine's socket is one where it is asked for by its own flag.

@@ -6,9 +6,7 @@
 
 use wharf_wire::{ThrottleDevice, WeightDevice};
 
-use super::super::{
-    duration, environment, gpus, hosts, key_value, mount, network, number, size, ulimit,
-};
+use super::super::{environment, gpus, hosts, key_value, mount, network, number, size, ulimit};
 use super::{ContainerArguments, Pull};
 use crate::grammar::{Flag, Invalid};
 
@@ -144,7 +142,7 @@ pub(crate) static SHARED: &[F] = &[
         Ok(())
     }),
     F::value("health-interval", "duration", "Time between running the check (ms|s|m|h)", |a, v| {
-        store(&mut a.health.interval, duration::parse(v)?)
+        { let time = a.health.time("health-interval", v)?; store(&mut a.health.interval, time) }
     })
     .default("0s"),
     F::value("health-on-failure", "string", "Action when the container becomes unhealthy (none|kill|restart|stop)", |a, v| {
@@ -154,7 +152,7 @@ pub(crate) static SHARED: &[F] = &[
         store(&mut a.health.retries, number::parse(v)?)
     }),
     F::value("health-start-interval", "duration", "Time between running the check during the start period (ms|s|m|h)", |a, v| {
-        store(&mut a.health.start_interval, duration::parse(v)?)
+        { let time = a.health.time("health-start-interval", v)?; store(&mut a.health.start_interval, time) }
     })
     .default("0s")
     .since(44),
@@ -162,12 +160,12 @@ pub(crate) static SHARED: &[F] = &[
         "health-start-period",
         "duration",
         "Start period for the container to initialize before starting health-retries countdown (ms|s|m|h)",
-        |a, v| store(&mut a.health.start_period, duration::parse(v)?),
+        |a, v| { let time = a.health.time("health-start-period", v)?; store(&mut a.health.start_period, time) },
     )
     .default("0s")
     .since(29),
     F::value("health-timeout", "duration", "Maximum time to allow one check to run (ms|s|m|h)", |a, v| {
-        store(&mut a.health.timeout, duration::parse(v)?)
+        { let time = a.health.time("health-timeout", v)?; store(&mut a.health.timeout, time) }
     })
     .default("0s"),
     F::value("hostname", "string", "Container host name", |a, v| text(&mut a.hostname, v)).short('h'),
@@ -238,9 +236,7 @@ pub(crate) static SHARED: &[F] = &[
             "always" => Pull::Always,
             "missing" | "" => Pull::Missing,
             "never" => Pull::Never,
-            other => {
-                return Err(Invalid(format!("invalid pull option: '{other}': must be one of \"always\", \"missing\" or \"never\"")));
-            }
+            other => Pull::Unknown(other.to_owned()),
         };
         Ok(())
     })
@@ -264,9 +260,9 @@ pub(crate) static SHARED: &[F] = &[
     })
     .since(25),
     F::value("storage-opt", "list", "Storage driver options for the container", |a, v| {
-        Ok(key_value::add_pair(&mut a.storage_options, v)?)
+        push(&mut a.storage_options, v)
     }),
-    F::value("sysctl", "map", "Sysctl options", |a, v| Ok(key_value::add_pair(&mut a.sysctls, v)?)).default("map[]"),
+    F::value("sysctl", "map", "Sysctl options", |a, v| Ok(key_value::add_sysctl(&mut a.sysctls, v)?)).default("map[]"),
     F::value("tmpfs", "list", "Mount a tmpfs directory", |a, v| {
         let (path, options) = v.split_once(':').unwrap_or((v, ""));
         a.tmpfs.insert(path.to_owned(), options.to_owned());
