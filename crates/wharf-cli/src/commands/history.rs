@@ -70,7 +70,7 @@ static KIND: Kind = Kind {
         ("ID", "IMAGE"),
         ("Size", "SIZE"),
     ],
-    go_type: "*formatter.historyContext",
+    go_type: "*image.historyContext",
     complaint: "template parsing error",
     raw: None,
 };

@@ -174,7 +174,7 @@ fn a_list_has_many_shapes() {
 fn templates_fail_in_go_s_words() {
     assert_eq!(
         show(Some("{{.Nope}}")),
-        "failed to execute template: template: :1:2: executing \"\" at <.Nope>: can't evaluate field Nope in type *formatter.ContainerContext"
+        "template parsing error: template: :1:2: executing \"\" at <.Nope>: can't evaluate field Nope in type *formatter.ContainerContext"
     );
     assert_eq!(
         show(Some("{{")),
