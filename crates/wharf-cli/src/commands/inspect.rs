@@ -201,7 +201,14 @@ pub(super) fn shown(
     let text = match format {
         Shown::Json => Value::Array(objects).to_string() + "\n",
         Shown::Pretty => pretty(&objects)?,
-        Shown::Template(template) => by_template(template, &objects)?,
+        Shown::Template(template) => {
+            let (text, failure) = by_template(template, &objects);
+            if let Some(failure) = failure {
+                context.printer.data(text.as_bytes())?;
+                return Err(failure);
+            }
+            text
+        }
     };
     context.printer.data(text.as_bytes())?;
     if missing.is_empty() {
@@ -246,8 +253,11 @@ pub(super) fn pretty(objects: &[Value]) -> Result<String, Failure> {
     Ok(String::from_utf8_lossy(&bytes).into_owned() + "\n")
 }
 
-fn by_template(template: &Template, objects: &[Value]) -> Result<String, Failure> {
+/// The objects by a template, up to the first that it does not fit. Docker's, too, prints an empty line where there
+/// is nothing to show.
+fn by_template(template: &Template, objects: &[Value]) -> (String, Option<Failure>) {
     let mut text = String::new();
+    let mut failure = None;
     for object in objects {
         let strict = Options {
             missing_key: MissingKey::Error,
@@ -263,16 +273,19 @@ fn by_template(template: &Template, objects: &[Value]) -> Result<String, Failure
                 Err(error)
             }
         });
-        text.push_str(
-            &shown.map_err(|error| {
-                Failure::with_code(format!("template parsing error: {error}"), 1)
-            })?,
-        );
-        text.push('\n');
+        match shown {
+            Ok(shown) => {
+                text.push_str(&shown);
+                text.push('\n');
+            }
+            Err(error) => {
+                failure = Some(Failure::message(format!("template parsing error: {error}")));
+                break;
+            }
+        }
     }
     if text.is_empty() {
-        // Docker's, too, shows that there is nothing to show.
         text.push('\n');
     }
-    Ok(text)
+    (text, failure)
 }

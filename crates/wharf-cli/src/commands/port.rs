@@ -6,6 +6,7 @@ use wharf_wire::query::encode;
 use super::{Command, Context};
 use crate::failure::Failure;
 use crate::grammar::{Arity, Grammar};
+use crate::options::publish;
 
 pub(super) static COMMAND: Command<()> = Command {
     names: &["container port", "port"],
@@ -33,6 +34,14 @@ fn run(context: &Context, (): (), words: Vec<String>) -> Result<u8, Failure> {
             format!("{port}/tcp")
         }
     });
+    if let Some(text) = words.get(1) {
+        let number = text.split('/').next().unwrap_or_default();
+        if let Err(problem) = publish::port_number(number) {
+            return Err(Failure::message(format!(
+                "Error: invalid port ({number}): {problem}"
+            )));
+        }
+    }
     let mut lines = String::new();
     for (port, bindings) in &container.network_settings.ports {
         if wanted.as_ref().is_some_and(|wanted| wanted != port) {

@@ -119,6 +119,11 @@ fn run(context: &Context, arguments: Arguments, _: Vec<String>) -> Result<u8, Fa
         }
         (format, _) => (format.as_deref(), table),
     };
+    if arguments.quiet && arguments.format.is_some() {
+        context
+            .printer
+            .note("WARNING: Ignoring custom format, because both --format and --quiet are set.");
+    }
     let shape = Shape::new(&KIND, format, &table);
     let limit = if arguments.latest {
         Some(1)

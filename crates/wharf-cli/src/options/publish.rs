@@ -129,16 +129,22 @@ fn range_problem(spec: &str) -> String {
         return "empty string specified for ports".to_owned();
     }
     let (first, last) = spec.split_once('-').unwrap_or((spec, spec));
-    for part in [first, last] {
-        let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-        if !digits {
-            return format!("strconv.ParseUint: parsing {part:?}: invalid syntax");
-        }
-        if part.parse::<u16>().is_err() {
-            return format!("strconv.ParseUint: parsing {part:?}: value out of range");
-        }
+    match port_number(first).and_then(|_| port_number(last)) {
+        Err(problem) => problem,
+        Ok(_) => format!("invalid range specified for port: {spec}"),
     }
-    format!("invalid range specified for port: {spec}")
+}
+
+/// Reads a port, or says what Go's library says is wrong with it.
+pub(crate) fn port_number(text: &str) -> Result<u16, String> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits {
+        return Err(format!(
+            "strconv.ParseUint: parsing {text:?}: invalid syntax"
+        ));
+    }
+    text.parse()
+        .map_err(|_| format!("strconv.ParseUint: parsing {text:?}: value out of range"))
 }
 
 fn protocol(text: &str) -> Result<(&str, String), PortError> {

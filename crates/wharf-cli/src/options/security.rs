@@ -1,5 +1,6 @@
 //! Security options: `no-new-privileges`, `seccomp=FILE`, `systempaths=unconfined`.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// An option that cannot be used.
@@ -66,9 +67,50 @@ fn profile(file: &str) -> Result<String, SecurityError> {
     Ok(value.to_string())
 }
 
+/// The capabilities to add and to drop by their full names, each once: all of them makes the others needless, and
+/// what is added is not dropped.
+pub(crate) fn capabilities(add: &[String], drop: &[String]) -> (Vec<String>, Vec<String>) {
+    const ALL: &str = "ALL";
+    let full = |names: &[String]| -> BTreeSet<String> {
+        let names: BTreeSet<String> = names
+            .iter()
+            .map(|name| name.trim().to_ascii_uppercase())
+            .map(|name| {
+                if name == ALL || name.starts_with("CAP_") {
+                    name
+                } else {
+                    format!("CAP_{name}")
+                }
+            })
+            .collect();
+        if names.contains(ALL) {
+            [ALL.to_owned()].into()
+        } else {
+            names
+        }
+    };
+    let add = full(add);
+    let drop = full(drop).difference(&add).cloned().collect();
+    (add.into_iter().collect(), drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn capabilities_have_one_name_each() {
+        let names =
+            |text: &str| -> Vec<String> { text.split_whitespace().map(str::to_owned).collect() };
+        assert_eq!(
+            capabilities(&names("net_admin CAP_NET_ADMIN mknod"), &names("mknod all")),
+            (names("CAP_MKNOD CAP_NET_ADMIN"), names("ALL"))
+        );
+        assert_eq!(
+            capabilities(&names("chown"), &names("Chown kill")),
+            (names("CAP_CHOWN"), names("CAP_KILL"))
+        );
+    }
 
     #[test]
     fn a_profile_is_sent_by_content() {

@@ -31,6 +31,7 @@ mod namespaces;
 mod network;
 mod packages;
 mod prune;
+mod parity;
 mod registry;
 mod run;
 mod runtimes;

@@ -187,7 +187,7 @@ fn config(
         cmd: some_unless_empty(command).map(Words),
         healthcheck: arguments.health.resolve()?,
         image: image.to_owned(),
-        volumes: (!volumes.is_empty()).then_some(volumes),
+        volumes: Some(volumes),
         working_dir: arguments.workdir.clone(),
         // An empty entrypoint is one empty word: it clears the image's.
         entrypoint: arguments
@@ -208,6 +208,7 @@ fn host_config(
     ports: PortMap,
 ) -> Result<HostConfig, BodyError> {
     check_modes(arguments)?;
+    let (cap_add, cap_drop) = security::capabilities(&arguments.cap_add, &arguments.cap_drop);
     let restart_policy = arguments.restart_policy()?;
     if arguments.auto_remove && restart_policy.name != "no" {
         return Err(BodyError::RestartAndRemove);
@@ -238,8 +239,8 @@ fn host_config(
         volume_driver: arguments.volume_driver.clone(),
         volumes_from: some_unless_empty(arguments.volumes_from.clone()),
         annotations: arguments.annotations.clone(),
-        cap_add: some_unless_empty(arguments.cap_add.clone()).map(Words),
-        cap_drop: some_unless_empty(arguments.cap_drop.clone()).map(Words),
+        cap_add: some_unless_empty(cap_add).map(Words),
+        cap_drop: some_unless_empty(cap_drop).map(Words),
         cgroupns_mode: arguments.cgroupns.clone(),
         dns: Some(arguments.dns.clone()),
         dns_options: Some(arguments.dns_options.clone()),
