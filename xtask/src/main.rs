@@ -16,6 +16,7 @@ usage: cargo xtask <command>
 
   check             format, lints, documentation, layers, dependencies
   layers            only the direction of the crates' dependencies
+  man [directory]   writes the manual's pages (target/man unless told otherwise)
   test [--install]  check, then build the program and run every test; --install first installs
                     what the tests need (Debian packages, cargo-nextest, cargo-deny)
 ";
@@ -26,6 +27,8 @@ fn main() -> ExitCode {
     let outcome = match arguments.as_slice() {
         ["check"] => check(),
         ["layers"] => layers::check(),
+        ["man"] => man("target/man"),
+        ["man", directory] => man(directory),
         ["test"] => test(),
         ["test", "--install"] => packages::install().and_then(|()| test()),
         _ => {
@@ -40,6 +43,19 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Writes the manual.
+fn man(directory: &str) -> Result<()> {
+    let directory = Path::new(directory);
+    std::fs::create_dir_all(directory)
+        .with_context(|| format!("cannot make {}", directory.display()))?;
+    for page in wharf_cli::manual() {
+        let path = directory.join(&page.file);
+        std::fs::write(&path, page.text)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
 }
 
 /// What is true of the text alone.

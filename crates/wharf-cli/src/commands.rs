@@ -3,6 +3,8 @@
 mod attach;
 mod attended;
 mod commit;
+mod complete;
+mod completion;
 mod contexts;
 mod cp;
 mod create;
@@ -52,7 +54,7 @@ use std::path::PathBuf;
 use crate::client::{Client, Manner};
 use crate::environment;
 use crate::failure::{Failure, chain};
-use crate::grammar::{Arity, Demand, Flag, Grammar, Line, UsageError, UsageProblem};
+use crate::grammar::{Arity, Demand, Flag, Grammar, HelpEntry, Line, UsageError, UsageProblem};
 use crate::printer::Printer;
 use crate::program::Program;
 use crate::settings::{Choice, Config, Host, config};
@@ -79,12 +81,22 @@ impl Context {
     /// A client of it.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         let host = self.host()?;
+        let version = environment::read(environment::DOCKER_API_VERSION);
+        let minor = version
+            .as_deref()
+            .and_then(|text| text.strip_prefix("1.")?.parse().ok());
+        if let Some(refusal) = minor.and_then(|minor| {
+            let mut demands = self.demands.iter();
+            demands.find_map(|demand| demand.refusal(minor))
+        }) {
+            return Err(Failure::message(refusal));
+        }
         let headers = self.config().http_headers.iter();
         Ok(Client::new(
             host,
             self.program,
             Manner {
-                version: environment::read(environment::DOCKER_API_VERSION),
+                version,
                 headers: headers
                     .map(|(name, value)| (name.clone(), value.clone()))
                     .collect(),
@@ -160,6 +172,10 @@ pub(crate) struct Command<A: 'static> {
 pub(crate) trait AnyCommand: Sync {
     fn names(&self) -> &'static [&'static str];
     fn about(&self) -> &'static str;
+    /// What follows the name in the usage line.
+    fn usage(&self) -> &'static str;
+    /// The flags it shows.
+    fn entries(&self) -> Vec<HelpEntry>;
     fn help(&self, program: Program, name: &str) -> String;
     fn execute(
         &self,
@@ -177,6 +193,14 @@ impl<A: Default> AnyCommand for Command<A> {
 
     fn about(&self) -> &'static str {
         self.about
+    }
+
+    fn usage(&self) -> &'static str {
+        self.usage
+    }
+
+    fn entries(&self) -> Vec<HelpEntry> {
+        self.grammar.help_entries()
     }
 
     fn help(&self, program: Program, name: &str) -> String {
@@ -346,6 +370,7 @@ pub(crate) fn dispatch(program: Program, arguments: &[String]) -> Result<u8, Fai
     globals.choice.host = globals.hosts.pop();
     match words.split_first() {
         None => show(&help::root(program)),
+        Some((word, rest)) if word == complete::COMMAND => complete::run(program, rest),
         Some((word, rest)) if word == "help" => help_about(program, rest),
         Some((group, rest)) if table::group(group).is_some() => match rest.split_first() {
             None => show(&help::group(program, group)),
@@ -365,6 +390,15 @@ pub(crate) fn dispatch(program: Program, arguments: &[String]) -> Result<u8, Fai
             None => Err(unknown(program, word, None)),
         },
     }
+}
+
+/// The commands with a page in the manual, by the name that is shortest to type.
+pub(crate) fn pages() -> Vec<(&'static str, &'static dyn AnyCommand)> {
+    table::COMMANDS
+        .iter()
+        .filter(|command| !table::is_hidden(command.names()))
+        .filter_map(|command| Some((*command.names().last()?, *command)))
+        .collect()
 }
 
 /// Refuses the flags that no engine of ours can mean; the others wait for what the engine turns out to be.

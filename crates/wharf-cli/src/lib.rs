@@ -13,6 +13,7 @@ mod failure;
 mod format;
 pub mod grammar;
 mod launch;
+mod manual;
 pub mod options;
 mod printer;
 mod program;
@@ -24,6 +25,7 @@ mod terminal;
 
 use std::ffi::OsString;
 
+pub use manual::{Page, manual};
 pub use program::Program;
 
 use failure::Failure;

@@ -89,7 +89,7 @@ async fn attach(
     if streams.stdin && container.config.tty && !crate::terminal::input_is_terminal() {
         return Err(Failure::message("the input device is not a TTY"));
     }
-    let mut attention = Attention::new(!arguments.no_signal_proxy)?;
+    let mut attention = Attention::new(!arguments.no_signal_proxy && !container.config.tty)?;
     let attach_path = attach_path(&container.id, streams);
     let wait_path = format!(
         "/containers/{}/wait{}",

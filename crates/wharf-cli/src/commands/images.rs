@@ -1,5 +1,7 @@
 //! `images`: local images as a table.
 
+mod tree;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -22,6 +24,7 @@ pub(super) struct Arguments {
     format: Option<String>,
     no_trunc: bool,
     quiet: bool,
+    tree: bool,
 }
 
 type F = Flag<Arguments>;
@@ -52,7 +55,12 @@ pub(super) static COMMAND: Command<Arguments> = Command {
             }),
             F::switch("no-trunc", "Don't truncate output", |a, on| a.no_trunc = on),
             F::switch("quiet", "Only show image IDs", |a, on| a.quiet = on).short('q'),
-            F::refused("tree"),
+            F::switch(
+                "tree",
+                "List multi-platform images as a tree (EXPERIMENTAL)",
+                |a, on| a.tree = on,
+            )
+            .since(47),
         ]],
         interspersed: true,
         arity: Arity::AtMost(1),
@@ -86,6 +94,9 @@ const NONE: &str = "<none>";
 fn run(context: &Context, mut arguments: Arguments, words: Vec<String>) -> Result<u8, Failure> {
     if let Some(reference) = words.first() {
         arguments.filters.add("reference", reference);
+    }
+    if arguments.tree {
+        return show_tree(context, &arguments);
     }
     let table = if arguments.digests {
         "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
@@ -129,6 +140,35 @@ fn run(context: &Context, mut arguments: Arguments, words: Vec<String>) -> Resul
             .map_err(|error| Failure::of(&error))?
             .as_bytes(),
     )?;
+    Ok(0)
+}
+
+fn show_tree(context: &Context, arguments: &Arguments) -> Result<u8, Failure> {
+    for (flag, typed) in [
+        ("--quiet", arguments.quiet),
+        ("--no-trunc", arguments.no_trunc),
+        ("--digests", arguments.digests),
+        ("--format", arguments.format.is_some()),
+    ] {
+        if typed {
+            return Err(Failure::message(format!(
+                "{flag} is not yet supported with --tree"
+            )));
+        }
+    }
+    let query = ImageListQuery {
+        all: arguments.all,
+        filters: arguments.filters.clone(),
+        manifests: true,
+        ..ImageListQuery::default()
+    };
+    let client = context.client()?;
+    let images: Vec<serde_json::Value> = context.block_on(async {
+        Ok(client
+            .get(&format!("/images/json{}", query.write()))
+            .await?)
+    })?;
+    context.printer.data(tree::tree(images)?.as_bytes())?;
     Ok(0)
 }
 

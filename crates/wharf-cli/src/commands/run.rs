@@ -97,7 +97,7 @@ async fn attached(
     created: &Created,
 ) -> Result<u8, Failure> {
     let escape = escape(context.detach_keys(arguments.detach_keys.as_deref()))?;
-    let mut attention = Attention::new(!arguments.no_signal_proxy)?;
+    let mut attention = Attention::new(passes_signals(arguments))?;
     // Until there is a process, a signal can only be meant for us.
     let Prepared {
         id,
@@ -121,7 +121,7 @@ async fn attached(
         return Err(not_started(context, &error));
     }
     if let Some(signal) = early
-        && !arguments.no_signal_proxy
+        && passes_signals(arguments)
     {
         pass_on(client, target, signal).await;
     }
@@ -134,6 +134,12 @@ async fn attached(
         return Ok(0);
     }
     last_word(client, target, waiting, &mut attention).await
+}
+
+/// Whether signals go on to the container. One with a terminal has its own from the keys; a signal to the client is
+/// meant for the client then, whose terminal may have gone.
+fn passes_signals(arguments: &ContainerArguments) -> bool {
+    !arguments.no_signal_proxy && !arguments.tty
 }
 
 /// A container that is made, attached to and waited for, but not started.

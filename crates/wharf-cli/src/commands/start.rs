@@ -126,7 +126,7 @@ async fn attached(
     if streams.stdin && container.config.tty && !crate::terminal::input_is_terminal() {
         return Err(Failure::message("the input device is not a TTY"));
     }
-    let mut attention = Attention::new(true)?;
+    let mut attention = Attention::new(!container.config.tty)?;
     let condition = if container.host_config.auto_remove {
         WaitCondition::Removed
     } else {

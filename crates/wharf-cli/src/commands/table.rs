@@ -2,16 +2,17 @@
 
 use super::AnyCommand;
 use super::{
-    attach, commit, contexts, cp, create, dial_stdio, diff, events, exec, export, history,
-    image_inspect, image_prune, images, import, info, inspect, kill, load, logs, pause, port,
-    prune, ps, pull, rename, restart, rm, rmi, run, save, start, stats, stop, system_df, tag, top,
-    update, version, volumes, wait,
+    attach, commit, completion, contexts, cp, create, dial_stdio, diff, events, exec, export,
+    history, image_inspect, image_prune, images, import, info, inspect, kill, load, logs, pause,
+    port, prune, ps, pull, rename, restart, rm, rmi, run, save, start, stats, stop, system_df, tag,
+    top, update, version, volumes, wait,
 };
 
 /// Every command, in the order of their plain names.
 pub(super) static COMMANDS: &[&dyn AnyCommand] = &[
     &attach::COMMAND,
     &commit::COMMAND,
+    &completion::COMMAND,
     &contexts::change::CREATE,
     &contexts::transfer::EXPORT,
     &contexts::transfer::IMPORT,

@@ -2,11 +2,18 @@
 
 use super::{Action, Flag, Grammar};
 
-/// One line of the list before it is wrapped.
+/// One flag of the list, before its line is wrapped.
+#[derive(Debug)]
 pub struct HelpEntry {
-    long: &'static str,
+    /// The long form, without dashes.
+    pub long: &'static str,
+    /// The one-letter form.
+    pub short: Option<char>,
+    /// The word that stands for the value; empty when there is none.
+    pub kind: &'static str,
     left: String,
-    about: String,
+    /// What the flag does, with its default.
+    pub about: String,
 }
 
 impl<A> Grammar<A> {
@@ -24,6 +31,8 @@ impl<A> Grammar<A> {
         if !entries.is_empty() {
             entries.push(HelpEntry {
                 long: "help",
+                short: None,
+                kind: "",
                 left: left(None, "help", ""),
                 about: "Print usage".to_owned(),
             });
@@ -45,6 +54,8 @@ impl HelpEntry {
         };
         Self {
             long: flag.long,
+            short: flag.short,
+            kind,
             left: left(flag.short, flag.long, kind),
             about,
         }

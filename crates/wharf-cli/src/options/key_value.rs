@@ -8,6 +8,9 @@ pub(crate) enum PairError {
     /// Nothing before the equals sign.
     #[error("invalid label '{0}': empty name")]
     EmptyName(String),
+    /// No equals sign where one must be.
+    #[error("invalid argument: {0:?} is not of the form key=value")]
+    NoValue(String),
     /// Not a setting of the kernel's that belongs to a container, or one without a value.
     #[error("sysctl '{0}' is not allowed")]
     Sysctl(String),
@@ -27,6 +30,17 @@ pub(crate) fn add_label(map: &mut BTreeMap<String, String>, text: &str) -> Resul
     }
     map.insert(key.to_owned(), value.to_owned());
     Ok(())
+}
+
+/// Adds `key=value`.
+pub(crate) fn add_pair(map: &mut BTreeMap<String, String>, text: &str) -> Result<(), PairError> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => {
+            map.insert(key.to_owned(), value.to_owned());
+            Ok(())
+        }
+        _ => Err(PairError::NoValue(text.to_owned())),
+    }
 }
 
 /// The kernel's settings outside of the network that belong to a container.
