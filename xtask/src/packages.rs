@@ -32,6 +32,7 @@ const DEBIAN: &[(&str, &str)] = &[
     ("xz-utils", "archives, and the guest kernel's modules"),
     ("curl", "an HTTP client that is not ours"),
     ("procps", "ps inside a container"),
+    ("tmux", "a terminal that a test can look at"),
     ("python3-venv", "docker-py, which drives our engine"),
     ("openssl", "certificates that are not ours"),
 ];

@@ -220,7 +220,7 @@ fn attack_m3_web_pages_do_not_reach_the_engine_over_tcp() {
 }
 
 /// Makes an authority, and what it has signed: a server's and a client's certificate.
-fn certificates(directory: &Path) {
+pub(crate) fn certificates(directory: &Path) {
     let script = r#"
         set -e
         authority() { openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=$1" -keyout $1.key -out $1.pem; }
