@@ -59,7 +59,7 @@ fn a_container_is_probed_and_its_health_told() {
             "--until",
             &crate::events::soon(),
             "--filter",
-            "container=box",
+            &format!("container={id}"),
             "--format",
             "{{.Action}}",
         ]);

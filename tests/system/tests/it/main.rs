@@ -38,6 +38,7 @@ mod run;
 mod runtimes;
 mod soak;
 mod stats;
+mod storm;
 mod terminal;
 mod tmux;
 mod update;
