@@ -319,7 +319,7 @@ pub(super) static IMAGES: &[Row] = &[
         "image inspect -f '{{with .Config}}{{.User}} {{.Env}} {{.Cmd}} {{.Entrypoint}} {{.WorkingDir}} {{json .Labels}} {{json .ExposedPorts}} {{json .Volumes}}{{end}} {{.Comment}}' made:1",
     ),
     row("history --format '{{.CreatedBy}}|{{.Comment}}' made:1"),
-    row("rmi made:1").engines("ours names the images that went, not their layers"),
+    row("rmi made:1"),
     row("image ls --format '{{.Repository}}' made"),
     row("pull UPPER"),
     row("run --pull never nosuch true"),
