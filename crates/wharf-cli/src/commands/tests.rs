@@ -167,6 +167,6 @@ fn every_command_has_help() {
     let text = help::group(Program::Docker, "system");
     assert_eq!(
         text,
-        "Usage:  docker system COMMAND\n\nManage Wharf\n\nCommands:\n  df          Show disk usage\n  events      Get real time events from the server\n  info        Display system-wide information\n\nRun 'docker system COMMAND --help' for more information on a command.\n"
+        "Usage:  docker system COMMAND\n\nManage Wharf\n\nCommands:\n  df          Show disk usage\n  events      Get real time events from the server\n  info        Display system-wide information\n  prune       Remove unused data\n\nRun 'docker system COMMAND --help' for more information on a command.\n"
     );
 }
