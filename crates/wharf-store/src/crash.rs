@@ -3,11 +3,15 @@
 //! Each scenario runs in a process of its own: this test program again, told by the environment
 //! where to work.
 
+use std::collections::BTreeSet;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use wharf_oci::image::ImageConfig;
+
 use crate::fixtures::{World, archive, directory, docker_archive, file};
-use crate::{DriverChoice, MountOptions, Roots, SnapshotId, Store};
+use crate::{Commit, DriverChoice, MountOptions, Roots, SnapshotId, Store};
 
 /// Tells the test program that it is the child, and the directory to work in.
 const DIRECTORY: &str = "WHARF_STORE_TEST_DIRECTORY";
@@ -55,7 +59,18 @@ fn scenario(store: &Store) {
     let mount = store
         .mount(&id("one"), MountOptions::default())
         .expect("mount");
+    let new = crate::files::proc_path(mount.as_fd()).join("new");
+    std::fs::write(new, "content").expect("write");
     drop(mount);
+    let commit = Commit {
+        snapshot: &id("one"),
+        base: &image,
+        paths: &BTreeSet::from([PathBuf::from("/new")]),
+    };
+    let made = store.commit(&commit, |_| ImageConfig::default());
+    store
+        .remove_image(&made.expect("commit").id)
+        .expect("remove");
     store.remove_snapshot(&id("one")).expect("remove");
     store.create_snapshot(&id("two"), &image).expect("create");
     store.remove_image(&image).expect("remove");

@@ -118,6 +118,16 @@ impl Case {
     }
 }
 
+/// Places to mount on that overlay has below every image, but for `etc`, which these have anyway.
+const PLACES: [&str; 6] = [
+    "dev",
+    "etc/hostname",
+    "etc/hosts",
+    "etc/resolv.conf",
+    "proc",
+    "sys",
+];
+
 /// A detached mount and a path to it.
 struct Mounted {
     fd: OwnedFd,
@@ -130,7 +140,7 @@ impl Mounted {
         Self { fd, path }
     }
 
-    /// All paths, and the content of files.
+    /// All paths of the image and of what was changed, and the content of files.
     fn content(&self) -> BTreeMap<PathBuf, String> {
         let mut content = BTreeMap::new();
         crate::tree::walk::<crate::PathError>(self.fd.as_fd(), &mut |item| {
@@ -148,7 +158,10 @@ impl Mounted {
                 item.stat.st_gid,
                 item.attributes()?,
             );
-            content.insert(item.path.to_owned(), about);
+            let is_place = PLACES.iter().any(|place| item.path == Path::new(place));
+            if !is_place || !text.is_empty() {
+                content.insert(item.path.to_owned(), about);
+            }
             Ok(true)
         })
         .map_err(|error| format!("{error:?}"))

@@ -37,6 +37,8 @@ enum Files {
 #[derive(Debug)]
 struct V1 {
     processors: Option<Source>,
+    /// In user and in kernel mode; the kernel counts these by ticks.
+    modes: [Option<Source>; 2],
     throttling: Option<Source>,
     memory: Option<V1Memory>,
     pids: Option<[Source; 2]>,
@@ -133,7 +135,11 @@ impl Cgroup {
             })
         } else {
             Files::V1(V1 {
-                processors: open("cpuacct", "cpuacct.usage_all")?,
+                processors: open("cpuacct", "cpuacct.usage_percpu")?,
+                modes: [
+                    open("cpuacct", "cpuacct.usage_user")?,
+                    open("cpuacct", "cpuacct.usage_sys")?,
+                ],
                 throttling: open("cpu", "cpu.stat")?,
                 memory: v1_memory(open)?,
                 pids,
@@ -233,30 +239,28 @@ impl Meter {
 }
 
 impl V1 {
-    /// Lines `cpu user system`, after a heading.
+    /// One number a processor, exact to the last switch between processes.
     fn read_processors(&self, stats: &mut Stats, buffer: &mut Vec<u8>) -> Result<(), CgroupError> {
         let Some(source) = &self.processors else {
             return Ok(());
         };
         let cpu = &mut stats.cpu;
-        (cpu.total, cpu.user, cpu.kernel) = (0, 0, 0);
         cpu.per_cpu.clear();
-        for line in source.text(buffer)?.lines().skip(1) {
-            let mut numbers = line
-                .split(' ')
-                .skip(1)
-                .map_while(|number| number.parse::<u64>().ok());
-            if let (Some(user), Some(system)) = (numbers.next(), numbers.next()) {
-                cpu.user += user;
-                cpu.kernel += system;
-                cpu.per_cpu.push(user + system);
-            }
-        }
-        cpu.total = cpu.user + cpu.kernel;
+        let numbers = source.text(buffer)?.split_ascii_whitespace();
+        cpu.per_cpu
+            .extend(numbers.map_while(|number| number.parse::<u64>().ok()));
+        cpu.total = cpu.per_cpu.iter().sum();
         Ok(())
     }
 
     fn read_rest(&self, stats: &mut Stats, buffer: &mut Vec<u8>) -> Result<(), CgroupError> {
+        let [user, kernel] = &self.modes;
+        if let Some(source) = user {
+            stats.cpu.user = source.number(buffer)?;
+        }
+        if let Some(source) = kernel {
+            stats.cpu.kernel = source.number(buffer)?;
+        }
         if let Some(source) = &self.throttling {
             v1::throttling(source.text(buffer)?, &mut stats.cpu);
         }

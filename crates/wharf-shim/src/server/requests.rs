@@ -172,7 +172,9 @@ impl Server {
     }
 
     fn signal(&mut self, number: i32) -> Result<Answer, Failure> {
-        let process = self.target(Target::Container).ok_or_else(not_running)?;
+        let Some(process) = self.target(Target::Container) else {
+            return self.has_ended(Answer::Done);
+        };
         wharf_sys::signal::send_to(&process.pidfd, number)
             .map_err(|error| step("cannot send the signal", &error))?;
         Ok(Answer::Done)
@@ -188,7 +190,9 @@ impl Server {
     }
 
     fn stop(&mut self, number: i32) -> Result<Answer, Failure> {
-        let process = self.target(Target::Container).ok_or_else(not_running)?;
+        let Some(process) = self.target(Target::Container) else {
+            return self.has_ended(Answer::Stopping { killed: false });
+        };
         let pid = process.pid.as_raw_nonzero();
         // The process is our child and not reaped: the number is still its own.
         let status = fs::read_to_string(format!("/proc/{pid}/status"))
@@ -199,6 +203,15 @@ impl Server {
         }
         self.signal(number)?;
         Ok(Answer::Stopping { killed: false })
+    }
+
+    /// A process that ended while the request was under way takes a signal as one does that is not
+    /// reaped yet: whoever sent it is about to hear of the end.
+    fn has_ended(&self, answer: Answer) -> Result<Answer, Failure> {
+        match &self.container {
+            Some(_) => Ok(answer),
+            None => Err(not_running()),
+        }
     }
 
     fn freeze(&mut self, freeze: bool) -> Result<Answer, Failure> {

@@ -132,7 +132,7 @@ fn a_running_container_is_paused_meanwhile_or_not() {
             "--since",
             "1h",
             "--until",
-            "0s",
+            &crate::events::soon(),
             "-f",
             "event=commit",
             "--format",
