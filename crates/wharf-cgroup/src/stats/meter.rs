@@ -30,7 +30,7 @@ pub struct Meter {
 
 #[derive(Debug)]
 enum Files {
-    V1(V1),
+    V1(Box<V1>),
     V2(V2),
 }
 
@@ -134,7 +134,7 @@ impl Cgroup {
                 io: open("io", "io.stat")?,
             })
         } else {
-            Files::V1(V1 {
+            Files::V1(Box::new(V1 {
                 processors: open("cpuacct", "cpuacct.usage_percpu")?,
                 modes: [
                     open("cpuacct", "cpuacct.usage_user")?,
@@ -151,7 +151,7 @@ impl Cgroup {
                     open("blkio", "blkio.bfq.io_serviced_recursive")?,
                     open("blkio", "blkio.throttle.io_serviced_recursive")?,
                 ],
-            })
+            }))
         };
         Ok(Meter {
             files,

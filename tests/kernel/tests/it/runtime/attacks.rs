@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use serde_json::json;
 use wharf_tests_kernel::bundle::Bundle;
-use wharf_tests_system::{Ran, binary};
+use wharf_tests_system::{Ran, binary, wait};
 
 use super::{output, refused};
 
@@ -46,6 +48,7 @@ impl Swapper {
         shell
             .args(["sh", "-c", script])
             .current_dir(directory)
+            .process_group(0)
             .stderr(Stdio::null());
         Self(shell.spawn().unwrap())
     }
@@ -53,8 +56,13 @@ impl Swapper {
 
 impl Drop for Swapper {
     fn drop(&mut self) {
-        self.0.kill().unwrap();
+        let group = Pid::from_child(&self.0);
+        kill_process_group(group, Signal::KILL).unwrap();
         self.0.wait().unwrap();
+        // What the shell ran last may still make a directory while the bundle is removed.
+        wait::until_true("the end of what the shell ran", || {
+            test_kill_process_group(group).is_err()
+        });
     }
 }
 
