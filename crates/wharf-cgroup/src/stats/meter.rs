@@ -31,7 +31,7 @@ pub struct Meter {
 #[derive(Debug)]
 enum Files {
     V1(Box<V1>),
-    V2(V2),
+    V2(Box<V2>),
 }
 
 #[derive(Debug)]
@@ -127,12 +127,12 @@ impl Cgroup {
             let stat = self.dir("cpu").map(|dir| dir.join("cpu.stat"));
             let path = stat.unwrap_or_default();
             let missing = || CgroupError::read(&path, io::ErrorKind::NotFound.into());
-            Files::V2(V2 {
+            Files::V2(Box::new(V2 {
                 processors: open("cpu", "cpu.stat")?.ok_or_else(missing)?,
                 memory: v2_memory(open)?,
                 pids,
                 io: open("io", "io.stat")?,
-            })
+            }))
         } else {
             Files::V1(Box::new(V1 {
                 processors: open("cpuacct", "cpuacct.usage_percpu")?,
