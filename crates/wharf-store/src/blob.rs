@@ -6,7 +6,7 @@
 //! is always the digest of what a reader gets.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use wharf_types::{Digest, Hasher};
@@ -123,6 +123,8 @@ pub(crate) struct BlobWriter {
     sink: Sink,
     hasher: Hasher,
     size: u64,
+    /// Bytes at the beginning that the file has already; they are digested and not written.
+    present: u64,
 }
 
 enum Sink {
@@ -154,12 +156,35 @@ impl BlobWriter {
             sink,
             hasher: Hasher::new(),
             size: 0,
+            present: 0,
+        })
+    }
+
+    /// Goes on with a file whose first `present` bytes are there; they must be written again, to be
+    /// digested.
+    pub(crate) fn resume(path: PathBuf, present: u64) -> Result<Self, PathError> {
+        let mut file = File::options()
+            .write(true)
+            .open(&path)
+            .map_err(failed("open", &path))?;
+        file.set_len(present)
+            .and_then(|()| file.seek(io::SeekFrom::End(0)))
+            .map_err(failed("open", &path))?;
+        Ok(Self {
+            path,
+            sink: Sink::AsItIs(file),
+            hasher: Hasher::new(),
+            size: 0,
+            present,
         })
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), PathError> {
         self.hasher.update(bytes);
+        let known = self.present.saturating_sub(self.size);
         self.size += bytes.len() as u64;
+        let known = usize::try_from(known).map_or(bytes.len(), |known| known.min(bytes.len()));
+        let bytes = &bytes[known..];
         match &mut self.sink {
             Sink::AsItIs(file) => file.write_all(bytes),
             Sink::Zstd(encoder) => encoder.write_all(bytes),

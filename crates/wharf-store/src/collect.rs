@@ -26,6 +26,8 @@ use crate::{PathError, SnapshotId, Store, VerifyError};
 pub struct Roots {
     /// Images that have a name, or a container, or are kept for another reason.
     pub images: BTreeSet<Digest>,
+    /// Indexes that have a name; they keep their images.
+    pub indexes: BTreeSet<Digest>,
     /// Snapshots of containers.
     pub snapshots: BTreeSet<SnapshotId>,
 }
@@ -109,11 +111,11 @@ impl Store {
                 self.state().snapshots.remove(&snapshot);
             }
         }
-        for image in self.images() {
-            if !roots.images.contains(&image) {
-                self.state().images.remove(&image);
-            }
-        }
+        let images = self.rooted_images(roots);
+        self.state().images.retain(|id, _| images.contains(id));
+        self.state()
+            .indexes
+            .retain(|digest, _| roots.indexes.contains(digest));
         let used = self.state().used();
         self.state()
             .layers
@@ -133,6 +135,7 @@ impl Store {
     pub fn verify(&self, roots: &Roots, deep: bool) -> Result<Report, VerifyError> {
         let mut survey = Survey {
             store: self,
+            images: self.rooted_images(roots),
             used: self.alive(roots),
             report: Report::default(),
         };
@@ -144,7 +147,9 @@ impl Store {
                 crate::snapshot::skeleton::NAME => survey.count(&path, false)?,
                 "trash" => survey.count(&path, true)?,
                 "blobs" => survey.blobs(&path, deep)?,
-                "images" => survey.images(&path, roots)?,
+                "images" => survey.images(&path)?,
+                "indexes" => survey.indexes(&path, roots)?,
+                crate::incoming::DIRECTORY => survey.incoming(&path)?,
                 "layers" => survey.layers(&path)?,
                 "snapshots" => survey.snapshots(&path, roots)?,
                 _ => survey.orphan(path)?,
@@ -154,11 +159,27 @@ impl Store {
         Ok(survey.report)
     }
 
+    /// Returns the images that are roots, and those of the indexes that are.
+    fn rooted_images(&self, roots: &Roots) -> BTreeSet<Digest> {
+        let state = self.state();
+        let indexes = roots.indexes.iter();
+        let of_indexes = indexes.filter_map(|digest| state.indexes.get(digest));
+        let mut images = roots.images.clone();
+        images.extend(of_indexes.flat_map(|index| index.images()));
+        images
+    }
+
     /// Returns what the roots use, of what the store knows.
     fn alive(&self, roots: &Roots) -> Used {
+        let images = self.rooted_images(roots);
         let state = self.state();
         let mut used = state.pinned();
-        for id in &roots.images {
+        for digest in &roots.indexes {
+            if let Some(index) = state.indexes.get(digest) {
+                used.blobs.extend(index.blobs(*digest));
+            }
+        }
+        for id in &images {
             if let Some(image) = state.images.get(id) {
                 used.chains.extend(image.chains());
                 used.blobs.extend(image.blobs(*id));
@@ -176,6 +197,8 @@ impl Store {
 
 struct Survey<'a> {
     store: &'a Store,
+    /// The images that the roots keep, by themselves or as parts of an index.
+    images: BTreeSet<Digest>,
     used: Used,
     report: Report,
 }
@@ -253,14 +276,30 @@ impl Survey<'_> {
         }
     }
 
-    fn images(&mut self, path: &Path, roots: &Roots) -> Result<(), PathError> {
+    /// What is on its way is no orphan, and could go.
+    fn incoming(&mut self, path: &Path) -> Result<(), PathError> {
         for name in self.directory(path)? {
-            let id = name
-                .strip_suffix(".json")
-                .and_then(|hex| Digest::from_hex(hex).ok())
-                .filter(|id| roots.images.contains(id))
+            self.count(&path.join(name), true)?;
+        }
+        Ok(())
+    }
+
+    fn images(&mut self, path: &Path) -> Result<(), PathError> {
+        for name in self.directory(path)? {
+            let id = record_of(&name)
+                .filter(|id| self.images.contains(id))
                 .filter(|id| self.store.state().images.contains_key(id));
             self.sort(path.join(&name), id.is_some())?;
+        }
+        Ok(())
+    }
+
+    fn indexes(&mut self, path: &Path, roots: &Roots) -> Result<(), PathError> {
+        for name in self.directory(path)? {
+            let digest = record_of(&name)
+                .filter(|digest| roots.indexes.contains(digest))
+                .filter(|digest| self.store.state().indexes.contains_key(digest));
+            self.sort(path.join(&name), digest.is_some())?;
         }
         Ok(())
     }
@@ -311,7 +350,9 @@ impl Survey<'_> {
     fn missing(&mut self, roots: &Roots) {
         let shared = &self.store.shared;
         let mut wanted: Vec<PathBuf> = Vec::new();
-        wanted.extend(roots.images.iter().map(|id| self.store.image_path(id)));
+        wanted.extend(self.images.iter().map(|id| self.store.image_path(id)));
+        let indexes = roots.indexes.iter();
+        wanted.extend(indexes.map(|digest| self.store.index_path(digest)));
         wanted.extend(
             roots
                 .snapshots
@@ -334,6 +375,12 @@ impl Survey<'_> {
                 .map(|digest| shared.blobs.path(digest, crate::blob::Resting::AsItIs)),
         );
     }
+}
+
+/// Returns the digest in a record's file name.
+fn record_of(name: &str) -> Option<Digest> {
+    let hex = name.strip_suffix(".json")?;
+    Digest::from_hex(hex).ok()
 }
 
 /// Sums a file or a tree; a file of several names counts once for each: what verify accounts for

@@ -14,7 +14,7 @@ use wharf_types::{Digest, failpoint};
 
 use crate::image::LoadedImage;
 use crate::ingest::{self, Expected};
-use crate::load::Session;
+use crate::session::Session;
 use crate::{DiffError, ImageError, LoadError, SnapshotId, Store};
 
 /// Which changes become the layer, and what the image says.

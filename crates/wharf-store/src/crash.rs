@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 
 use wharf_oci::image::ImageConfig;
 
-use crate::fixtures::{World, archive, directory, docker_archive, file};
+use crate::fixtures::{Remote, World, archive, directory, docker_archive, file};
 use crate::{Commit, DriverChoice, MountOptions, Roots, SnapshotId, Store};
 
 /// Tells the test program that it is the child, and the directory to work in.
@@ -51,9 +51,18 @@ fn images() -> Vec<u8> {
     )
 }
 
+fn remote() -> Remote {
+    Remote::new(&[
+        archive(&[file("etc/c", b"c")]),
+        archive(&[file("etc/d", b"d")]),
+    ])
+}
+
 /// Everything the store does that takes more than one step.
 fn scenario(store: &Store) {
-    let loaded = store.load(images().as_slice(), &mut |_| {}).expect("load");
+    let loaded = store
+        .load(images().as_slice(), None, &mut |_| {})
+        .expect("load");
     let image = loaded[0].id;
     store.create_snapshot(&id("one"), &image).expect("create");
     let mount = store
@@ -75,7 +84,14 @@ fn scenario(store: &Store) {
     store.create_snapshot(&id("two"), &image).expect("create");
     store.remove_image(&image).expect("remove");
     store.remove_snapshot(&id("two")).expect("remove");
-    store.load(images().as_slice(), &mut |_| {}).expect("load");
+    store
+        .load(images().as_slice(), None, &mut |_| {})
+        .expect("load");
+    let pulled = remote().pull(store);
+    let index = pulled.index.expect("index");
+    store
+        .remove_index(&index, &BTreeSet::new())
+        .expect("remove");
     store.collect(&Roots::default()).expect("collect");
 }
 
@@ -133,6 +149,7 @@ fn check_recovery(root: &Path, name: &str) {
     );
     // What is there is whole; what belongs to nothing is at most an orphan.
     let roots = Roots {
+        indexes: store.indexes().into_iter().collect(),
         images: store.images().into_iter().collect(),
         snapshots: store.snapshots().into_iter().collect(),
     };
@@ -158,6 +175,7 @@ fn check_recovery(root: &Path, name: &str) {
     for directory in [
         "blobs/sha256",
         "images",
+        "indexes",
         "layers",
         "snapshots",
         "tmp",
@@ -205,11 +223,16 @@ fn a_full_disk_is_said_and_left_clean() {
         rustix::rand::getrandom(chunk, rustix::rand::GetRandomFlags::empty()).expect("random");
     }
     let small = docker_archive(&[archive(&[file("f", b"small")])], &["small:1"]);
-    let kept = store.load(small.as_slice(), &mut |_| {}).expect("load")[0].id;
+    let kept = store
+        .load(small.as_slice(), None, &mut |_| {})
+        .expect("load")[0]
+        .id;
     let large = docker_archive(&[archive(&[file("f", &bytes)])], &["large:1"]);
     let free = || rustix::fs::statvfs(&mount).expect("statvfs").f_bfree;
     let before = free();
-    let error = store.load(large.as_slice(), &mut |_| {}).expect_err("full");
+    let error = store
+        .load(large.as_slice(), None, &mut |_| {})
+        .expect_err("full");
     let mut chain: Vec<String> = Vec::new();
     let mut next: Option<&dyn std::error::Error> = Some(&error);
     while let Some(error) = next {
@@ -227,6 +250,7 @@ fn a_full_disk_is_said_and_left_clean() {
         free()
     );
     let roots = Roots {
+        indexes: BTreeSet::new(),
         images: [kept].into(),
         ..Roots::default()
     };

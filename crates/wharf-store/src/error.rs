@@ -131,14 +131,15 @@ pub enum LoadError {
         /// How.
         reason: DocumentRefusal,
     },
-    /// The image is for other machines.
-    #[error("the image is for {found}, this machine runs {host}")]
-    Platform {
-        /// What the archive has, as `os/architecture`.
-        found: String,
-        /// What is needed.
-        host: String,
-    },
+    /// All its images are for other platforms than was asked for.
+    #[error("the archive has images for {0} only")]
+    Platform(String),
+    /// What a manifest calls a layer is no archive.
+    #[error("the layer {0} is not an archive")]
+    NotALayer(Digest),
+    /// It is coming in already.
+    #[error("the layer {0} is being received already")]
+    Busy(Digest),
     /// A name of an image is not one.
     #[error("image name {name:?}")]
     Reference {

@@ -69,6 +69,8 @@ pub struct LoadedImage {
     pub manifest: Digest,
     /// The names the archive gives it.
     pub names: Vec<Reference>,
+    /// The index that these names mean, when it came as one of several platforms' images.
+    pub index: Option<Digest>,
 }
 
 /// What happens while an archive comes in.
@@ -94,6 +96,8 @@ pub struct SaveImage {
     pub id: Digest,
     /// Its names in the archive.
     pub names: Vec<Reference>,
+    /// The index to write with it, with the images that the store has of it.
+    pub index: Option<Digest>,
 }
 
 /// A file of the host that becomes part of an image.

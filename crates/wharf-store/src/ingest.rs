@@ -64,6 +64,27 @@ pub(crate) struct Destination<'a> {
     pub(crate) directory: &'a Path,
     pub(crate) name: &'a str,
     pub(crate) limits: &'a Limits,
+    /// Where the blob's file is instead, when it is one that an interruption must not lose.
+    pub(crate) kept: Option<Kept<'a>>,
+}
+
+/// An existing file that takes a blob byte by byte, and how much of it is there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kept<'a> {
+    pub(crate) path: &'a Path,
+    pub(crate) present: u64,
+}
+
+impl Destination<'_> {
+    fn blob(&self, resting: Resting) -> Result<BlobWriter, PathError> {
+        match self.kept {
+            Some(kept) => BlobWriter::resume(kept.path.to_owned(), kept.present),
+            None => {
+                let path = self.directory.join(format!("{}.blob", self.name));
+                BlobWriter::create(path, resting)
+            }
+        }
+    }
 }
 
 /// What an incoming file is expected to be.
@@ -82,21 +103,21 @@ pub(crate) fn ingest(
     to: Destination<'_>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Ingested, LoadError> {
-    let first = chunk(&mut input).map_err(LoadError::Read)?;
+    let (first, failure) = chunk_so_far(&mut input);
     let compression = Compression::detect(&first);
     let layer = match expected {
         Expected::Layer => true,
         Expected::Any => compression != Compression::None || looks_like_tar(&first),
     };
-    let blob_path = to.directory.join(format!("{}.blob", to.name));
     let mut source = Source {
         input,
         first: Some(first),
+        failure,
         read: 0,
         progress,
     };
     if !layer {
-        let mut blob = BlobWriter::create(blob_path, Resting::AsItIs)?;
+        let mut blob = to.blob(Resting::AsItIs)?;
         while let Some(chunk) = source.next()? {
             blob.write(&chunk)?;
         }
@@ -112,11 +133,13 @@ pub(crate) fn ingest(
     files::make_tree(&directory)?;
     let tree = directory.clone();
     let (digest, blob, diff_id, extracted) = match compression {
-        Compression::None => plain(source, blob_path, &tree, to.limits)?,
+        Compression::None => plain(source, &tree, to)?,
         // Registries know no media type for these: the layer is kept as if it had come plain.
-        Compression::Xz | Compression::Bzip2 => foreign(source, compression, blob_path, &tree, to)?,
-        Compression::Gzip | Compression::Zstd => {
-            compressed(source, compression, blob_path, &tree, to.limits)?
+        Compression::Xz | Compression::Bzip2 if to.kept.is_none() => {
+            foreign(source, compression, &tree, to)?
+        }
+        Compression::Gzip | Compression::Zstd | Compression::Xz | Compression::Bzip2 => {
+            compressed(source, compression, &tree, to)?
         }
     };
     Ok(Ingested {
@@ -171,16 +194,15 @@ type Layer = (Digest, WrittenBlob, Digest, Option<Extracted>);
 
 fn plain<R: Read>(
     mut source: Source<'_, R>,
-    blob_path: PathBuf,
     tree: &Path,
-    limits: &Limits,
+    to: Destination<'_>,
 ) -> Result<Layer, LoadError> {
     let (to_blob, blob) = sync_channel(QUEUE);
     let (to_tree, tree_input) = sync_channel(QUEUE);
-    let writer = BlobWriter::create(blob_path, Resting::Zstd)?;
+    let writer = to.blob(Resting::Zstd)?;
     thread::scope(|scope| {
         let blob = scope.spawn(|| write_blob(writer, blob));
-        let tree = scope.spawn(|| unpack_tree(tree_input, tree, limits));
+        let tree = scope.spawn(|| unpack_tree(tree_input, tree, to.limits));
         let fed = source.feed(&[to_blob, to_tree]);
         let (tree, blob) = (join(tree), join(blob));
         // Upstream first: what a stage behind a broken one says is a consequence.
@@ -194,15 +216,15 @@ fn plain<R: Read>(
 fn compressed<R: Read>(
     mut source: Source<'_, R>,
     compression: Compression,
-    blob_path: PathBuf,
     tree: &Path,
-    limits: &Limits,
+    to: Destination<'_>,
 ) -> Result<Layer, LoadError> {
+    let limits = to.limits;
     let (to_blob, blob) = sync_channel(QUEUE);
     let (to_decoder, decoder_input) = sync_channel(QUEUE);
     let (to_hash, hash_input) = sync_channel(QUEUE);
     let (to_tree, tree_input) = sync_channel(QUEUE);
-    let writer = BlobWriter::create(blob_path, Resting::AsItIs)?;
+    let writer = to.blob(Resting::AsItIs)?;
     thread::scope(|scope| {
         let blob = scope.spawn(|| write_blob(writer, blob));
         let decoder =
@@ -222,7 +244,6 @@ fn compressed<R: Read>(
 fn foreign<R: Read>(
     mut source: Source<'_, R>,
     compression: Compression,
-    blob_path: PathBuf,
     tree: &Path,
     to: Destination<'_>,
 ) -> Result<Layer, LoadError> {
@@ -231,7 +252,7 @@ fn foreign<R: Read>(
     let (to_decoder, decoder_input) = sync_channel(QUEUE);
     let (to_blob, blob) = sync_channel(QUEUE);
     let (to_tree, tree_input) = sync_channel(QUEUE);
-    let writer = BlobWriter::create(blob_path, Resting::Zstd)?;
+    let writer = to.blob(Resting::Zstd)?;
     thread::scope(|scope| {
         let blob = scope.spawn(|| write_blob(writer, blob));
         let decoder =
@@ -252,18 +273,31 @@ fn foreign<R: Read>(
 struct Source<'a, R> {
     input: R,
     first: Option<Vec<u8>>,
+    /// Why there is no more than what has been read.
+    failure: Option<io::Error>,
     read: u64,
     progress: &'a mut dyn FnMut(u64),
 }
 
 impl<R: Read> Source<'_, R> {
     fn next(&mut self) -> Result<Option<Chunk>, LoadError> {
-        let bytes = match self.first.take() {
-            Some(first) => first,
-            None => chunk(&mut self.input).map_err(LoadError::Read)?,
+        let bytes = match (self.first.take(), self.failure.take()) {
+            (Some(first), failure) => {
+                self.failure = failure;
+                first
+            }
+            (None, Some(failure)) => return Err(LoadError::Read(failure)),
+            (None, None) => {
+                let (bytes, failure) = chunk_so_far(&mut self.input);
+                self.failure = failure;
+                bytes
+            }
         };
         if bytes.is_empty() {
-            return Ok(None);
+            return self
+                .failure
+                .take()
+                .map_or(Ok(None), |failure| Err(LoadError::Read(failure)));
         }
         self.read += bytes.len() as u64;
         (self.progress)(self.read);
@@ -286,6 +320,14 @@ fn send(stages: &[SyncSender<Chunk>; 2], chunk: &Chunk) -> bool {
     stages
         .iter()
         .all(|stage| stage.send(Arc::clone(chunk)).is_ok())
+}
+
+/// Reads until a chunk is full, the stream ends, or it fails: what has come until then counts.
+fn chunk_so_far(input: &mut impl Read) -> (Vec<u8>, Option<io::Error>) {
+    let mut bytes = Vec::with_capacity(CHUNK);
+    // `read_to_end` keeps what it has read before an error.
+    let failure = input.take(CHUNK as u64).read_to_end(&mut bytes).err();
+    (bytes, failure)
 }
 
 /// Reads until a chunk is full or the stream ends.

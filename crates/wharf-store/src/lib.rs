@@ -15,8 +15,9 @@
 //!
 //! Fail points, in order: `store.load.read`, `store.load.staged`, `store.load.synced`,
 //! `store.load.blob-renamed`, `store.load.layer-renamed`, `store.load.record-written`,
-//! `store.load.record-renamed`; `store.commit.read`; `store.snapshot.made`, `store.snapshot.renamed`,
-//! `store.snapshot.discarded`; `store.image.record-discarded`, `store.release.layer-discarded`,
+//! `store.load.record-renamed`; `store.receive.begun`, `store.receive.complete`; `store.index.staged`,
+//! `store.index.record-written`, `store.index.record-renamed`; `store.commit.read`; `store.snapshot.made`, `store.snapshot.renamed`,
+//! `store.snapshot.discarded`; `store.image.record-discarded`, `store.index.record-discarded`, `store.release.layer-discarded`,
 //! `store.release.blob-discarded`; `store.collect.discarded`.
 
 #![forbid(unsafe_code)]
@@ -34,15 +35,20 @@ mod files;
 #[cfg(test)]
 mod fixtures;
 mod image;
+mod incoming;
+mod index;
 mod ingest;
 mod layer;
 mod load;
 #[cfg(test)]
 mod oracle;
 mod owners;
+mod plan;
+mod remote;
 mod remove;
 mod rooted;
 mod save;
+mod session;
 mod snapshot;
 mod state;
 mod store;
@@ -61,7 +67,11 @@ pub use extract::{Exceeded, ExtractError, NameRefusal};
 pub use image::{
     HostFile, HostSource, Image, ImageLayer, LoadEvent, LoadedImage, RemovedLayer, SaveImage,
 };
+pub use incoming::{Received, Receiving, RemoteBlob};
+pub use index::{ImageIndex, IndexMember};
+pub use load::Platforms;
 pub use owners::{IdMaps, Owners};
+pub use remote::{Assembly, RemoteImage, RemoteIndex, RemoteLayer};
 pub use rooted::{ExtractOptions, InsidePath, PathStat, Renamed, RootedDir};
 pub use snapshot::{Change, ChangeKind, InvalidSnapshotId, MountOptions, SnapshotId, Usage};
 pub use store::{Driver, DriverChoice, Limits, Store};

@@ -215,6 +215,7 @@ fn save(world: &World, image: &crate::LoadedImage, file: &Path) {
     let save = SaveImage {
         id: image.id,
         names: image.names.clone(),
+        index: image.index,
     };
     let file = std::fs::File::create(file).expect("create");
     world.store.save(&[save], file).expect("save");

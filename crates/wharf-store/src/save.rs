@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 
 use wharf_oci::image::{ArchiveManifest, Descriptor, Index, Layout, media_type};
-use wharf_types::Digest;
+use wharf_types::{Digest, Reference};
 
 use crate::image::{Image, SaveImage};
+use crate::index::ImageIndex;
 use crate::tar::{Entry, Kind, Time, Writer};
 use crate::{ImageError, SaveError, Store};
 
@@ -22,7 +23,13 @@ impl Store {
         // All are looked up first: an unknown one must not leave half an archive.
         let images = images
             .iter()
-            .map(|image| Ok((self.image(&image.id)?, image)))
+            .map(|save| {
+                Ok(Saved {
+                    image: self.image(&save.id)?,
+                    index: save.index.map(|index| self.index(&index)).transpose()?,
+                    names: &save.names,
+                })
+            })
             .collect::<Result<Vec<_>, ImageError>>()?;
         let mut archive = Archive {
             store: self,
@@ -31,8 +38,11 @@ impl Store {
         };
         archive.directory("blobs")?;
         archive.directory(BLOBS)?;
-        for (image, _) in &images {
-            archive.image(image)?;
+        for saved in &images {
+            archive.image(&saved.image)?;
+            if let Some(index) = &saved.index {
+                archive.index(index)?;
+            }
         }
         archive.documents(&images)?;
         archive
@@ -41,6 +51,13 @@ impl Store {
             .and_then(|mut buffer| buffer.flush())
             .map_err(SaveError::Write)
     }
+}
+
+/// What is written of an image.
+struct Saved<'a> {
+    image: Image,
+    index: Option<ImageIndex>,
+    names: &'a [Reference],
 }
 
 struct Archive<'a, W> {
@@ -56,6 +73,37 @@ impl<W: Write> Archive<'_, W> {
         }
         self.blob(image, &image.id, image.config_bytes.len() as u64)?;
         self.blob(image, &image.manifest, image.manifest_bytes.len() as u64)
+    }
+
+    /// Writes an index and what the store has of it.
+    fn index(&mut self, index: &ImageIndex) -> Result<(), SaveError> {
+        for member in &index.members {
+            if let Some(id) = member.image {
+                let image = self.store.image(&id)?;
+                self.image(&image)?;
+            }
+            for blob in &member.blobs {
+                let bytes = self
+                    .store
+                    .shared
+                    .blobs
+                    .read(blob)
+                    .map_err(ImageError::from)?;
+                let bytes = bytes.ok_or(ImageError::MissingBlob {
+                    image: index.digest,
+                    blob: *blob,
+                })?;
+                self.bytes(blob, &bytes)?;
+            }
+        }
+        self.bytes(&index.digest, &index.bytes)
+    }
+
+    fn bytes(&mut self, digest: &Digest, bytes: &[u8]) -> Result<(), SaveError> {
+        if !self.written.insert(*digest) {
+            return Ok(());
+        }
+        self.file(&blob_name(digest), bytes.len() as u64, &mut &*bytes)
     }
 
     fn blob(&mut self, image: &Image, digest: &Digest, size: u64) -> Result<(), SaveError> {
@@ -76,14 +124,15 @@ impl<W: Write> Archive<'_, W> {
     }
 
     /// Writes what says which blobs are what.
-    fn documents(&mut self, images: &[(Image, &SaveImage)]) -> Result<(), SaveError> {
+    fn documents(&mut self, images: &[Saved<'_>]) -> Result<(), SaveError> {
         let mut manifests = Vec::new();
         let mut archive_manifests = Vec::new();
-        for (image, save) in images {
-            manifests.extend(descriptors(image, save));
+        for saved in images {
+            let image = &saved.image;
+            manifests.extend(descriptors(saved));
             archive_manifests.push(ArchiveManifest {
                 config: blob_name(&image.id),
-                repo_tags: save.names.iter().map(|name| name.familiar()).collect(),
+                repo_tags: saved.names.iter().map(|name| name.familiar()).collect(),
                 layers: image
                     .layers
                     .iter()
@@ -124,18 +173,27 @@ impl<W: Write> Archive<'_, W> {
     }
 }
 
-/// Returns an image's descriptors in the index, one a name.
-fn descriptors(image: &Image, save: &SaveImage) -> Vec<Descriptor> {
+/// Returns an image's descriptors in the layout's index, one a name.
+fn descriptors(saved: &Saved<'_>) -> Vec<Descriptor> {
+    let image = &saved.image;
+    let (media_type, digest, size) = match &saved.index {
+        Some(index) => (&index.media_type, index.digest, index.bytes.len()),
+        None => (
+            &image.manifest_media_type,
+            image.manifest,
+            image.manifest_bytes.len(),
+        ),
+    };
     let plain = Descriptor {
-        media_type: image.manifest_media_type.clone(),
-        digest: image.manifest.to_string(),
-        size: image.manifest_bytes.len() as u64,
+        media_type: media_type.clone(),
+        digest: digest.to_string(),
+        size: size as u64,
         ..Descriptor::default()
     };
-    if save.names.is_empty() {
+    if saved.names.is_empty() {
         return vec![plain];
     }
-    let annotated = save.names.iter().map(|name| {
+    let annotated = saved.names.iter().map(|name| {
         let mut descriptor = plain.clone();
         let mut annotate = |key: &str, value: String| {
             descriptor.annotations.insert(key.to_owned(), value);

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use wharf_types::Digest;
 
 use crate::SnapshotId;
+use crate::index::IndexRecord;
 use crate::layer::LayerRecord;
 use crate::store::Driver;
 
@@ -61,8 +62,11 @@ pub(crate) struct SnapshotRecord {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) images: BTreeMap<Digest, ImageRecord>,
+    pub(crate) indexes: BTreeMap<Digest, IndexRecord>,
     pub(crate) layers: HashMap<Digest, LayerRecord>,
     pub(crate) snapshots: BTreeMap<SnapshotId, SnapshotRecord>,
+    /// Blobs whose files in `incoming/` are somebody's.
+    pub(crate) receiving: BTreeSet<Digest>,
     /// Layers and blobs that are being brought in, and by how many.
     pins: HashMap<Digest, usize>,
 }
@@ -77,13 +81,16 @@ pub(crate) struct Used {
 impl State {
     pub(crate) fn new(
         images: BTreeMap<Digest, ImageRecord>,
+        indexes: BTreeMap<Digest, IndexRecord>,
         layers: HashMap<Digest, LayerRecord>,
         snapshots: BTreeMap<SnapshotId, SnapshotRecord>,
     ) -> Self {
         Self {
             images,
+            indexes,
             layers,
             snapshots,
+            receiving: BTreeSet::new(),
             pins: HashMap::new(),
         }
     }
@@ -134,6 +141,9 @@ impl State {
         for (id, image) in &self.images {
             used.chains.extend(image.chains());
             used.blobs.extend(image.blobs(*id));
+        }
+        for (digest, index) in &self.indexes {
+            used.blobs.extend(index.blobs(*digest));
         }
         for snapshot in self.snapshots.values() {
             used.chains

@@ -4,8 +4,10 @@
 //! lock                    held while the store is open: one process at a time
 //! blobs/sha256/<hex>      content as it came; <hex>.zst: content that came plain
 //! images/<hex>.json       an image: the id is its configuration's digest
+//! indexes/<hex>.json      an index: one name for the images of several platforms
 //! layers/<chain hex>/     diff/ and layer.json
 //! snapshots/<id>/         fs/, work/ and top, a link to the layer below
+//! incoming/<hex>          a blob on its way from a registry, as far as it has come
 //! tmp/                    what is being made
 //! skeleton/               places to mount on, below every image
 //! trash/                  what is being deleted
@@ -14,6 +16,8 @@
 //! Everything is made in `tmp/` and becomes visible by one rename after it has been synced; an
 //! image's record is the last. Everything is removed by one rename to `trash/`. So whatever an
 //! interruption leaves half done is in these two, and is deleted when the store is opened again.
+//! What is in `incoming/` stays, so that the next attempt goes on where the last one was cut; see
+//! `incoming.rs` for how long.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
@@ -117,6 +121,8 @@ impl Store {
             "blobs",
             "blobs/sha256",
             "images",
+            "incoming",
+            "indexes",
             "layers",
             "snapshots",
             "tmp",
@@ -128,6 +134,7 @@ impl Store {
         let layers = Layers::new(root.join("layers"));
         let state = State::new(
             read_images(&root.join("images"))?,
+            crate::index::read_all(&root.join("indexes"))?,
             read_layers(&layers)?,
             crate::snapshot::read_all(&root.join("snapshots"))?,
         );
@@ -149,6 +156,7 @@ impl Store {
         for name in names(&temporary)? {
             store.discard_mount(&temporary.join(name))?;
         }
+        store.forget_old_incoming()?;
         Ok(store)
     }
 

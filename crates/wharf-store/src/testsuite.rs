@@ -604,7 +604,10 @@ fn long_paths_are_mounted() {
     let root = directory.path().join("d".repeat(250)).join("store");
     let store = crate::Store::open(&root, DriverChoice::Overlay).expect("open");
     let archive = docker_archive(&three_layers(), &[]);
-    let image = store.load(archive.as_slice(), &mut |_| {}).expect("load")[0].id;
+    let image = store
+        .load(archive.as_slice(), None, &mut |_| {})
+        .expect("load")[0]
+        .id;
     store.create_snapshot(&id("s"), &image).expect("create");
     let mount = Mounted::new(
         store

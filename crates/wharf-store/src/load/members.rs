@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use wharf_types::{Digest, Hasher};
 
-use super::Session;
 use crate::compress::{Compression, Decoder, Expansion};
 use crate::image::LoadEvent;
 use crate::ingest::{self, Expected, Ingested, Tree};
+use crate::session::Session;
 use crate::tar::{Kind, Reader};
 use crate::{DocumentRefusal, LoadError, Store};
 
@@ -32,7 +32,7 @@ enum Member {
 
 /// All members, by name and by digest.
 #[derive(Default)]
-pub(super) struct Members {
+pub(crate) struct Members {
     by_name: HashMap<String, Member>,
     files: Vec<Ingested>,
     by_digest: HashMap<Digest, usize>,
@@ -41,7 +41,7 @@ pub(super) struct Members {
 impl Members {
     /// Takes in an archive to its end.
     pub(super) fn read(
-        session: &Session<'_>,
+        session: &Session,
         input: impl Read,
         observer: &mut dyn FnMut(LoadEvent<'_>),
     ) -> Result<Self, LoadError> {
@@ -85,19 +85,24 @@ impl Members {
         Ok(members)
     }
 
-    /// Takes in a layer that came without an archive around it.
-    pub(super) fn of_layer(layer: Ingested) -> Self {
-        let by_digest = [layer.digest, layer.blob.digest].map(|digest| (digest, 0));
+    /// Takes in layers that came without an archive around them.
+    pub(crate) fn of_layers(layers: impl IntoIterator<Item = Ingested>) -> Self {
+        let files: Vec<Ingested> = layers.into_iter().collect();
+        let by_digest = files
+            .iter()
+            .enumerate()
+            .flat_map(|(index, file)| [(file.digest, index), (file.blob.digest, index)])
+            .collect();
         Self {
             by_name: HashMap::new(),
-            by_digest: HashMap::from(by_digest),
-            files: vec![layer],
+            by_digest,
+            files,
         }
     }
 
     fn file<R: Read>(
         &mut self,
-        session: &Session<'_>,
+        session: &Session,
         name: String,
         size: u64,
         reader: &mut Reader<R>,
@@ -145,7 +150,7 @@ impl Members {
         Ok(())
     }
 
-    pub(super) fn by_digest(&self, digest: &Digest) -> Option<&Ingested> {
+    pub(crate) fn by_digest(&self, digest: &Digest) -> Option<&Ingested> {
         self.by_digest.get(digest).map(|index| &self.files[*index])
     }
 
@@ -161,7 +166,7 @@ impl Members {
     }
 
     /// Gives a layer's unpacked tree away, once.
-    pub(super) fn take_tree(&mut self, digest: &Digest) -> Option<Tree> {
+    pub(crate) fn take_tree(&mut self, digest: &Digest) -> Option<Tree> {
         let index = self.by_digest.get(digest)?;
         self.files[*index].tree.take()
     }

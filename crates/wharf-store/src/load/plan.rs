@@ -5,15 +5,20 @@
 //! adds names, and images of archives that have nothing else. All documents are bounded, indexes
 //! may nest a few levels (attack G10: an index that names itself), and a document that could be
 //! read as a manifest and as an index is refused (attack G4).
+//!
+//! An index within the layout's is one image for several platforms: it stays whole, with all that
+//! the archive has of it, and its names mean this machine's image, or the first.
 
-use wharf_oci::image::{
-    ArchiveManifest, Descriptor, ImageConfig, Index, Manifest, Platform, media_type,
-};
+use wharf_oci::image::{ArchiveManifest, Descriptor, ImageConfig, Index, Manifest};
 use wharf_types::{Digest, Reference};
 
+use super::Platforms;
 use super::members::{self, Members};
-use super::{LAYERS_MAX, encode};
-use crate::compress::Compression;
+use crate::index::IndexMember;
+use crate::plan::{
+    DocumentKind, Plan, PlannedIndex, PlannedLayer, diff_ids, digest, host_platform, kind,
+    layer_media_type, parse, refuse,
+};
 use crate::{DocumentRefusal, LoadError, Store};
 
 /// Indexes within indexes.
@@ -26,160 +31,117 @@ const NAME_ANNOTATIONS: [&str; 2] = [
 /// Marks the manifests that say how an image was built, which are no images.
 const ATTESTATION_ANNOTATION: &str = "vnd.docker.reference.type";
 
-/// An image that can be put in place.
-#[derive(Debug, Clone)]
-pub(super) struct Plan {
-    pub(super) id: Digest,
-    pub(super) config_bytes: Vec<u8>,
-    pub(super) manifest: Digest,
-    pub(super) manifest_bytes: Vec<u8>,
-    pub(super) media_type: String,
-    /// Whether the manifest is ours and not the archive's.
-    pub(super) generated: bool,
-    pub(super) layers: Vec<PlannedLayer>,
+/// What an archive holds.
+#[derive(Default)]
+pub(super) struct Contents {
+    pub(super) images: Vec<Plan>,
+    pub(super) indexes: Vec<ArchiveIndex>,
+    /// Platforms of images that were not asked for.
+    elsewhere: Vec<String>,
+}
+
+/// An image for several platforms.
+pub(super) struct ArchiveIndex {
+    pub(super) index: PlannedIndex,
+    pub(super) images: Vec<Plan>,
     pub(super) names: Vec<Reference>,
 }
 
-/// A layer of it.
-#[derive(Debug, Clone)]
-pub(super) struct PlannedLayer {
-    pub(super) diff_id: Digest,
-    pub(super) blob: Digest,
-    pub(super) size: u64,
-    pub(super) media_type: String,
-}
-
-impl Plan {
-    /// Makes an image of a configuration and layers that came without a manifest.
-    pub(super) fn generate(
-        config_bytes: Vec<u8>,
-        layers: Vec<PlannedLayer>,
-        names: Vec<Reference>,
-    ) -> Result<Self, LoadError> {
-        let id = Digest::of(&config_bytes);
-        let descriptor = |media_type: &str, digest: &Digest, size| Descriptor {
-            media_type: media_type.to_owned(),
-            digest: digest.to_string(),
-            size,
-            ..Descriptor::default()
+impl ArchiveIndex {
+    /// Returns the id of the image that the names mean.
+    pub(super) fn chosen(&self) -> Option<Digest> {
+        let host = host_platform();
+        let runs_here = |plan: &&Plan| {
+            parse::<ImageConfig>("the configuration", &plan.config_bytes).is_ok_and(|config| {
+                config.os == host.os && config.architecture == host.architecture
+            })
         };
-        let manifest = Manifest {
-            schema_version: 2,
-            media_type: Some(media_type::MANIFEST.to_owned()),
-            config: descriptor(media_type::CONFIG, &id, config_bytes.len() as u64),
-            layers: layers
-                .iter()
-                .map(|layer| descriptor(&layer.media_type, &layer.blob, layer.size))
-                .collect(),
-            ..Manifest::default()
-        };
-        let manifest_bytes = encode("the manifest", &manifest)?;
-        Ok(Self {
-            id,
-            config_bytes,
-            manifest: Digest::of(&manifest_bytes),
-            manifest_bytes,
-            media_type: media_type::MANIFEST.to_owned(),
-            generated: true,
-            layers,
-            names,
-        })
+        let chosen = self.images.iter().find(runs_here);
+        chosen.or(self.images.first()).map(|plan| plan.id)
     }
 }
 
-/// Returns the media type of a layer; xz and bzip2 have none and are kept as if plain.
-pub(super) fn layer_media_type(compression: Compression) -> &'static str {
-    match compression {
-        Compression::Gzip => media_type::LAYER_GZIP,
-        Compression::Zstd => media_type::LAYER_ZSTD,
-        Compression::None | Compression::Xz | Compression::Bzip2 => media_type::LAYER,
-    }
-}
-
-/// Returns what this machine runs, in Go's words.
-pub(super) fn host_platform() -> Platform {
-    let architecture = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    Platform {
-        architecture: architecture.to_owned(),
-        os: "linux".to_owned(),
-        ..Platform::default()
-    }
-}
-
-/// Returns the images of an archive.
-pub(super) fn plans(store: &Store, members: &mut Members) -> Result<Vec<Plan>, LoadError> {
-    let reading = Reading { store, members };
-    let mut plans = Vec::new();
-    let mut elsewhere = Vec::new();
-    let index = members.document("index.json")?;
-    if let Some(bytes) = &index {
-        reading.index("index.json", bytes, &[], 0, &mut plans, &mut elsewhere)?;
-    }
-    let manifests = members.document("manifest.json")?;
-    if let Some(bytes) = &manifests {
-        let manifests: Vec<ArchiveManifest> = parse("manifest.json", bytes)?;
-        for manifest in &manifests {
-            reading.archive_manifest(manifest, &mut plans, &mut elsewhere)?;
+impl Contents {
+    /// Adds an image; the same one again only adds its names.
+    fn add(&mut self, plan: Plan) {
+        if !self.name(plan.id, &plan.names) {
+            self.images.push(plan);
         }
     }
-    if !plans.is_empty() {
-        return Ok(plans);
+
+    /// Gives an image names if it is known.
+    fn name(&mut self, id: Digest, names: &[Reference]) -> bool {
+        let has = |index: &&mut ArchiveIndex| index.images.iter().any(|plan| plan.id == id);
+        let known = match self.images.iter_mut().find(|plan| plan.id == id) {
+            Some(plan) => &mut plan.names,
+            None => match self.indexes.iter_mut().find(has) {
+                Some(index) => &mut index.names,
+                None => return false,
+            },
+        };
+        for name in names {
+            if !known.contains(name) {
+                known.push(name.clone());
+            }
+        }
+        true
     }
-    match elsewhere.first() {
-        Some(_) => Err(LoadError::Platform {
-            found: elsewhere.join(", "),
-            host: platform_text(&host_platform()),
-        }),
-        None => Err(LoadError::NoImage),
+}
+
+/// Returns the images of an archive, as far as they are asked for.
+pub(super) fn contents(
+    store: &Store,
+    members: &Members,
+    platforms: Platforms<'_>,
+) -> Result<Contents, LoadError> {
+    let reading = Reading {
+        store,
+        members,
+        platforms,
+    };
+    let mut contents = Contents::default();
+    if let Some(bytes) = members.document("index.json")? {
+        reading.layout(&bytes, &mut contents)?;
     }
+    if let Some(bytes) = members.document("manifest.json")? {
+        let manifests: Vec<ArchiveManifest> = parse("manifest.json", &bytes)?;
+        for manifest in &manifests {
+            reading.archive_manifest(manifest, &mut contents)?;
+        }
+    }
+    if contents.images.is_empty() && contents.indexes.is_empty() {
+        return Err(match contents.elsewhere.is_empty() {
+            true => LoadError::NoImage,
+            false => LoadError::Platform(contents.elsewhere.join(", ")),
+        });
+    }
+    Ok(contents)
 }
 
 struct Reading<'a> {
     store: &'a Store,
     members: &'a Members,
+    platforms: Platforms<'a>,
 }
 
 impl Reading<'_> {
-    fn index(
-        &self,
-        name: &str,
-        bytes: &[u8],
-        names: &[Reference],
-        depth: usize,
-        plans: &mut Vec<Plan>,
-        elsewhere: &mut Vec<String>,
-    ) -> Result<(), LoadError> {
-        if depth > NESTING_MAX {
-            return Err(refuse(name, DocumentRefusal::TooDeep));
-        }
-        let index: Index = parse(name, bytes)?;
-        for descriptor in &index.manifests {
+    /// Reads the layout's own index, which lists what the archive is about.
+    fn layout(&self, bytes: &[u8], contents: &mut Contents) -> Result<(), LoadError> {
+        let layout: Index = parse("index.json", bytes)?;
+        for descriptor in &layout.manifests {
             if descriptor.annotations.contains_key(ATTESTATION_ANNOTATION) {
                 continue;
             }
-            if let Some(platform) = &descriptor.platform
-                && !runs_here(&platform.os, &platform.architecture)
-            {
-                // `unknown/unknown` marks documents that are no images.
-                if platform.os != "unknown" {
-                    elsewhere.push(platform_text(platform));
-                }
-                continue;
-            }
-            let own = annotated_names(descriptor)?;
-            let names = if own.is_empty() { names } else { &own };
-            let bytes = self.document(descriptor)?;
+            let names = annotated_names(descriptor)?;
             let name = &descriptor.digest;
+            let bytes = self.document(descriptor)?;
             match kind(name, &bytes, &descriptor.media_type)? {
-                DocumentKind::Index => {
-                    self.index(name, &bytes, names, depth + 1, plans, elsewhere)?;
-                }
+                DocumentKind::Index => self.index(descriptor, bytes, names, contents)?,
                 DocumentKind::Manifest => {
-                    self.manifest(descriptor, bytes, names, plans, elsewhere)?;
+                    let plan = self.manifest(descriptor, bytes, names, &mut contents.elsewhere)?;
+                    if let Some(plan) = plan {
+                        contents.add(plan);
+                    }
                 }
                 DocumentKind::Other => {}
             }
@@ -187,21 +149,127 @@ impl Reading<'_> {
         Ok(())
     }
 
+    fn index(
+        &self,
+        descriptor: &Descriptor,
+        bytes: Vec<u8>,
+        names: Vec<Reference>,
+        contents: &mut Contents,
+    ) -> Result<(), LoadError> {
+        let known = |known: &&mut ArchiveIndex| known.index.bytes == bytes;
+        if let Some(known) = contents.indexes.iter_mut().find(known) {
+            known.names.extend(names);
+            return Ok(());
+        }
+        let mut index = ArchiveIndex {
+            index: PlannedIndex {
+                media_type: descriptor.media_type.clone(),
+                members: Vec::new(),
+                bytes: bytes.clone(),
+            },
+            images: Vec::new(),
+            names,
+        };
+        self.members_of(
+            &descriptor.digest,
+            &bytes,
+            0,
+            &mut index,
+            &mut contents.elsewhere,
+        )?;
+        if !index.images.is_empty() {
+            contents.indexes.push(index);
+        }
+        Ok(())
+    }
+
+    /// Reads what an index lists, as far as the archive or the store has it.
+    fn members_of(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        depth: usize,
+        index: &mut ArchiveIndex,
+        elsewhere: &mut Vec<String>,
+    ) -> Result<(), LoadError> {
+        if depth > NESTING_MAX {
+            return Err(refuse(name, DocumentRefusal::TooDeep));
+        }
+        let document: Index = parse(name, bytes)?;
+        for descriptor in &document.manifests {
+            let name = &descriptor.digest;
+            let manifest = digest(name, name)?;
+            let bytes = match self.document(descriptor) {
+                // `docker save` leaves out what its engine has not.
+                Err(LoadError::Missing(_)) => continue,
+                bytes => bytes?,
+            };
+            let mut member = IndexMember {
+                manifest,
+                image: None,
+                blobs: vec![manifest],
+            };
+            match kind(name, &bytes, &descriptor.media_type)? {
+                DocumentKind::Index => {
+                    self.members_of(name, &bytes, depth + 1, index, elsewhere)?;
+                }
+                DocumentKind::Manifest if is_image(descriptor) => {
+                    let Some(plan) = self.manifest(descriptor, bytes, Vec::new(), elsewhere)?
+                    else {
+                        continue;
+                    };
+                    // Layers that had to be made anew are another manifest's.
+                    if plan.manifest == manifest {
+                        member.image = Some(plan.id);
+                        member.blobs.clear();
+                    }
+                    index.images.push(plan);
+                    if member.image.is_none() {
+                        continue;
+                    }
+                }
+                DocumentKind::Manifest => {
+                    let Some(blobs) = self.blobs_of(name, &bytes)? else {
+                        continue;
+                    };
+                    member.blobs.extend(blobs);
+                }
+                DocumentKind::Other => {}
+            }
+            index.index.members.push(member);
+        }
+        Ok(())
+    }
+
+    /// Returns the blobs of a manifest that is no image's; nothing when one is not there.
+    fn blobs_of(&self, name: &str, manifest: &[u8]) -> Result<Option<Vec<Digest>>, LoadError> {
+        let manifest: Manifest = parse(name, manifest)?;
+        let mut blobs = Vec::new();
+        for descriptor in manifest.layers.iter().chain([&manifest.config]) {
+            let blob = digest(name, &descriptor.digest)?;
+            let present = self.members.by_digest(&blob).is_some()
+                || self.store.shared.blobs.find(&blob).is_some();
+            if !present {
+                return Ok(None);
+            }
+            blobs.push(blob);
+        }
+        Ok(Some(blobs))
+    }
+
     fn manifest(
         &self,
         descriptor: &Descriptor,
         bytes: Vec<u8>,
-        names: &[Reference],
-        plans: &mut Vec<Plan>,
+        names: Vec<Reference>,
         elsewhere: &mut Vec<String>,
-    ) -> Result<(), LoadError> {
+    ) -> Result<Option<Plan>, LoadError> {
         let name = &descriptor.digest;
         let manifest: Manifest = parse(name, &bytes)?;
         let config_bytes = self.document(&manifest.config)?;
         let config: ImageConfig = parse(&manifest.config.digest, &config_bytes)?;
-        if !runs_here(&config.os, &config.architecture) {
-            elsewhere.push(config_text(&config));
-            return Ok(());
+        if !self.is_wanted(&config, elsewhere) {
+            return Ok(None);
         }
         let diff_ids = diff_ids(&manifest.config.digest, &config)?;
         if diff_ids.len() != manifest.layers.len() {
@@ -225,29 +293,34 @@ impl Reading<'_> {
             }
             layers.push(planned);
         }
-        let plan = if foreign {
-            Plan::generate(config_bytes, layers, names.to_vec())?
-        } else {
-            Plan {
-                id: Digest::of(&config_bytes),
-                config_bytes,
-                manifest: Digest::of(&bytes),
-                media_type: manifest_media_type(&manifest, descriptor),
-                manifest_bytes: bytes,
-                generated: false,
-                layers,
-                names: names.to_vec(),
-            }
-        };
-        add(plans, plan);
-        Ok(())
+        if foreign {
+            return Plan::generate(config_bytes, layers, names).map(Some);
+        }
+        let media_type = manifest.media_type;
+        Ok(Some(Plan {
+            id: Digest::of(&config_bytes),
+            config_bytes,
+            manifest: Digest::of(&bytes),
+            media_type: media_type.unwrap_or_else(|| descriptor.media_type.clone()),
+            manifest_bytes: bytes,
+            generated: false,
+            layers,
+            names,
+        }))
+    }
+
+    fn is_wanted(&self, config: &ImageConfig, elsewhere: &mut Vec<String>) -> bool {
+        let wanted = self.platforms.is_none_or(|platforms| platforms(config));
+        if !wanted {
+            elsewhere.push(format!("{}/{}", config.os, config.architecture));
+        }
+        wanted
     }
 
     fn archive_manifest(
         &self,
         manifest: &ArchiveManifest,
-        plans: &mut Vec<Plan>,
-        elsewhere: &mut Vec<String>,
+        contents: &mut Contents,
     ) -> Result<(), LoadError> {
         let names = manifest
             .repo_tags
@@ -272,13 +345,11 @@ impl Reading<'_> {
                 actual: id,
             });
         }
-        if let Some(known) = plans.iter_mut().find(|plan| plan.id == id) {
-            merge_names(known, names);
+        if contents.name(id, &names) {
             return Ok(());
         }
         let config: ImageConfig = parse(config_name, &config_bytes)?;
-        if !runs_here(&config.os, &config.architecture) {
-            elsewhere.push(config_text(&config));
+        if !self.is_wanted(&config, &mut contents.elsewhere) {
             return Ok(());
         }
         let diff_ids = diff_ids(config_name, &config)?;
@@ -291,7 +362,7 @@ impl Reading<'_> {
             .zip(diff_ids)
             .map(|(name, diff_id)| self.archive_layer(name, diff_id))
             .collect::<Result<Vec<_>, _>>()?;
-        add(plans, Plan::generate(config_bytes, layers, names)?);
+        contents.add(Plan::generate(config_bytes, layers, names)?);
         Ok(())
     }
 
@@ -337,33 +408,13 @@ impl Reading<'_> {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum DocumentKind {
-    Manifest,
-    Index,
-    Other,
-}
-
-/// Tells manifest and index apart by the media type, and by what the document has.
-fn kind(name: &str, bytes: &[u8], media_type: &str) -> Result<DocumentKind, LoadError> {
-    #[derive(serde::Deserialize)]
-    struct Shape {
-        config: Option<serde::de::IgnoredAny>,
-        layers: Option<serde::de::IgnoredAny>,
-        manifests: Option<serde::de::IgnoredAny>,
-    }
-    let shape: Shape = parse(name, bytes)?;
-    let manifest = shape.config.is_some() || shape.layers.is_some();
-    if manifest && shape.manifests.is_some() {
-        return Err(refuse(name, DocumentRefusal::Ambiguous));
-    }
-    Ok(match media_type {
-        media_type::INDEX | media_type::DOCKER_INDEX if !manifest => DocumentKind::Index,
-        media_type::MANIFEST | media_type::DOCKER_MANIFEST if shape.config.is_some() => {
-            DocumentKind::Manifest
-        }
-        _ => DocumentKind::Other,
-    })
+/// Whether a manifest of an index is an image's.
+fn is_image(descriptor: &Descriptor) -> bool {
+    !descriptor.annotations.contains_key(ATTESTATION_ANNOTATION)
+        && descriptor
+            .platform
+            .as_ref()
+            .is_none_or(|platform| platform.os != "unknown" && platform.architecture != "unknown")
 }
 
 fn layer_of(member: &crate::ingest::Ingested, diff_id: Digest) -> PlannedLayer {
@@ -372,22 +423,6 @@ fn layer_of(member: &crate::ingest::Ingested, diff_id: Digest) -> PlannedLayer {
         blob: member.blob.digest,
         size: member.blob.size,
         media_type: layer_media_type(member.compression).to_owned(),
-    }
-}
-
-/// Adds an image; the same one again only adds its names.
-fn add(plans: &mut Vec<Plan>, plan: Plan) {
-    match plans.iter_mut().find(|known| known.id == plan.id) {
-        Some(known) => merge_names(known, plan.names),
-        None => plans.push(plan),
-    }
-}
-
-fn merge_names(plan: &mut Plan, names: Vec<Reference>) {
-    for name in names {
-        if !plan.names.contains(&name) {
-            plan.names.push(name);
-        }
     }
 }
 
@@ -410,66 +445,4 @@ fn reference(name: &str) -> Result<Reference, LoadError> {
             name: name.to_owned(),
             source,
         })
-}
-
-fn diff_ids(name: &str, config: &ImageConfig) -> Result<Vec<Digest>, LoadError> {
-    if config.rootfs.diff_ids.len() > LAYERS_MAX {
-        return Err(refuse(name, DocumentRefusal::TooManyLayers));
-    }
-    config
-        .rootfs
-        .diff_ids
-        .iter()
-        .map(|id| digest(name, id))
-        .collect()
-}
-
-fn manifest_media_type(manifest: &Manifest, descriptor: &Descriptor) -> String {
-    manifest
-        .media_type
-        .clone()
-        .unwrap_or_else(|| descriptor.media_type.clone())
-}
-
-/// Old images say nothing about where they run.
-fn runs_here(os: &str, architecture: &str) -> bool {
-    let host = host_platform();
-    (os.is_empty() || os == host.os)
-        && (architecture.is_empty() || architecture == host.architecture)
-}
-
-fn platform_text(platform: &Platform) -> String {
-    let variant = platform
-        .variant
-        .as_deref()
-        .map(|variant| format!("/{variant}"));
-    format!(
-        "{}/{}{}",
-        platform.os,
-        platform.architecture,
-        variant.unwrap_or_default()
-    )
-}
-
-fn config_text(config: &ImageConfig) -> String {
-    format!("{}/{}", config.os, config.architecture)
-}
-
-fn digest(name: &str, text: &str) -> Result<Digest, LoadError> {
-    text.parse()
-        .map_err(|_| refuse(name, DocumentRefusal::Digest))
-}
-
-fn refuse(name: &str, reason: DocumentRefusal) -> LoadError {
-    LoadError::Document {
-        name: name.to_owned(),
-        reason,
-    }
-}
-
-fn parse<T: serde::de::DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, LoadError> {
-    serde_json::from_slice(bytes).map_err(|source| LoadError::Json {
-        name: name.to_owned(),
-        source,
-    })
 }

@@ -1,13 +1,14 @@
 //! Archives of images, good and bad.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::path::PathBuf;
 
 use wharf_oci::image::{Descriptor, Index, Manifest, Platform, media_type};
-use wharf_types::Reference;
+use wharf_types::{Digest, Reference};
 
 use super::*;
-use crate::fixtures::{World, archive, config, directory, docker_archive, entry, file, link};
+use crate::fixtures::{World, archive, config, directory, docker_archive, entry, file, gzip, link};
 use crate::{DocumentRefusal, DriverChoice, Exceeded, ExtractError, Limits, SaveImage, TarError};
 
 fn world() -> World {
@@ -96,12 +97,6 @@ fn for_platform(mut descriptor: Descriptor, architecture: &str) -> Descriptor {
     descriptor
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(bytes).expect("gzip");
-    encoder.finish().expect("gzip")
-}
-
 fn zstd(bytes: &[u8]) -> Vec<u8> {
     ::zstd::encode_all(bytes, 3).expect("zstd")
 }
@@ -136,7 +131,7 @@ fn a_docker_archive_is_taken_in() {
     let bytes = docker_archive(&layers, &["test:1", "example.com/a/b:2"]);
     let loaded = world
         .store
-        .load(bytes.as_slice(), &mut |event| {
+        .load(bytes.as_slice(), None, &mut |event| {
             events.push(match event {
                 LoadEvent::Layer { id, current, total } => format!("{id} {current}/{total}"),
                 LoadEvent::Loaded(image) => image.id.to_string(),
@@ -182,6 +177,7 @@ fn every_compression_is_recognised_outside_and_inside() {
         let save = SaveImage {
             id,
             names: Vec::new(),
+            index: None,
         };
         inside.store.save(&[save], &mut saved).expect("save");
         assert_eq!(world().load(&saved).id, id);
@@ -206,6 +202,7 @@ fn a_layout_keeps_its_bytes_through_save_and_load() {
     let save = SaveImage {
         id: image.id,
         names: image.names.clone(),
+        index: image.index,
     };
     first
         .store
@@ -224,9 +221,8 @@ fn a_layout_keeps_its_bytes_through_save_and_load() {
     }
 }
 
-#[test]
-fn this_machine_s_platform_is_chosen() {
-    let mut layout = Layout::default();
+/// An index of three platforms and an attestation, by name.
+fn multi_platform(layout: &mut Layout) -> (Descriptor, Vec<Descriptor>) {
     let mut manifests = Vec::new();
     for architecture in ["arm64", "amd64", "riscv64"] {
         let layers = [layer(architecture)];
@@ -238,31 +234,101 @@ fn this_machine_s_platform_is_chosen() {
             architecture,
         ));
     }
-    let mut attestation = layout.json(media_type::MANIFEST, &Manifest::default());
-    attestation = for_platform(attestation, "unknown");
-    manifests.push(attestation);
+    let statement = layout.blob("application/vnd.in-toto+json", b"{\"a\":1}");
+    let nothing = layout.blob(media_type::CONFIG, b"{}");
+    let attestation = Manifest {
+        schema_version: 2,
+        config: nothing,
+        layers: vec![statement],
+        ..Manifest::default()
+    };
+    let attestation = layout.json(media_type::MANIFEST, &attestation);
+    manifests.push(for_platform(attestation, "unknown"));
     let index = layout.json(media_type::INDEX, &Layout::index(manifests.clone()));
+    (named(index, "docker.io/me/multi:1"), manifests)
+}
+
+#[test]
+fn an_image_for_several_platforms_stays_whole() {
+    let mut layout = Layout::default();
+    let (index, _) = multi_platform(&mut layout);
+    let digest: Digest = index.digest.parse().expect("digest");
     let world = world();
-    let image = world.load(&layout.archive(vec![named(index, "docker.io/me/multi:1")]));
-    assert_eq!(names(&image), ["me/multi:1"]);
-    let id = world
-        .store
-        .image(&image.id)
-        .expect("image")
-        .config
-        .architecture;
-    assert_eq!(id, "amd64");
+    let image = world.load(&layout.archive(vec![index]));
+    assert_eq!(
+        (names(&image), image.index),
+        (vec!["me/multi:1".to_owned()], Some(digest))
+    );
+    let host = world.store.image(&image.id).expect("image");
+    assert_eq!(host.config.architecture, "amd64");
+    assert_eq!(world.store.images().len(), 3);
+    assert!(world.store.index(&digest).expect("index").is_complete());
+    world.check_clean();
+    let world = world.reopen(DriverChoice::Auto);
     world.check_clean();
 
-    let others = vec![manifests[0].clone(), manifests[2].clone()];
-    let error = world
-        .store
-        .load(layout.archive(others).as_slice(), &mut |_| {})
-        .expect_err("no platform");
+    // It goes to another store with every byte.
+    let save = SaveImage {
+        id: image.id,
+        names: image.names.clone(),
+        index: image.index,
+    };
+    let mut saved = Vec::new();
+    world.store.save(&[save], &mut saved).expect("save");
+    let second = World::new(DriverChoice::Auto);
+    assert_eq!(second.load(&saved), image);
+    for (name, bytes) in &layout.blobs {
+        let digest = Digest::from_hex(&name["blobs/sha256/".len()..]).expect("digest");
+        let blob = second.store.shared.blobs.read(&digest).expect("read");
+        assert_eq!(blob.as_ref(), Some(bytes));
+    }
+    second.check_clean();
+
+    // What has a name of its own stays when the index goes.
+    let kept = BTreeSet::from([image.id]);
+    world.store.remove_index(&digest, &kept).expect("remove");
+    assert_eq!(world.store.images(), [image.id]);
+    world.check_clean();
+    let none = BTreeSet::new();
+    second.store.remove_index(&digest, &none).expect("remove");
+    assert_eq!(second.store.images(), []);
+    for directory in ["layers", "blobs/sha256", "indexes"] {
+        let left = crate::store::names(&second.store.root().join(directory)).expect("list");
+        assert_eq!(left, Vec::<String>::new(), "{directory}");
+    }
+}
+
+#[test]
+fn only_the_platforms_that_are_asked_for_come_in() {
+    let mut layout = Layout::default();
+    let (index, manifests) = multi_platform(&mut layout);
+    let digest: Digest = index.digest.parse().expect("digest");
+    let archive = layout.archive(vec![index]);
+    let world = world();
+    let load = |architecture: &str| {
+        let wanted = |config: &ImageConfig| config.architecture == architecture;
+        let archive = archive.as_slice();
+        world.store.load(archive, Some(&wanted), &mut |_| {})
+    };
+    let loaded = load("riscv64").expect("load");
+    assert_eq!(world.store.images(), [loaded[0].id]);
+    let index = world.store.index(&digest).expect("index");
+    assert!(!index.is_complete());
     assert_eq!(
-        error.to_string(),
-        "the image is for linux/arm64, linux/riscv64, this machine runs linux/amd64"
+        index.member(&manifests[2]).and_then(|member| member.image),
+        Some(loaded[0].id)
     );
+    world.check_clean();
+    let error = load("s390x").expect_err("no platform").to_string();
+    assert_eq!(
+        error,
+        "the archive has images for linux/arm64, linux/amd64, linux/riscv64 only"
+    );
+    world.check_clean();
+    // The rest comes later, and what was there stays.
+    load("arm64").expect("load");
+    load("amd64").expect("load");
+    assert!(world.store.index(&digest).expect("index").is_complete());
     world.check_clean();
 }
 
@@ -328,6 +394,7 @@ fn many_images_come_and_go_in_one_archive() {
         .map(|image| SaveImage {
             id: image.id,
             names: image.names.clone(),
+            index: image.index,
         })
         .collect();
     let mut bytes = Vec::new();
@@ -335,14 +402,14 @@ fn many_images_come_and_go_in_one_archive() {
     let second = world();
     let mut loaded = second
         .store
-        .load(bytes.as_slice(), &mut |_| {})
+        .load(bytes.as_slice(), None, &mut |_| {})
         .expect("load");
     loaded.sort_by(|a, b| a.names.cmp(&b.names));
     assert_eq!(loaded, images);
     // What is there already is checked and not kept twice.
     let mut again = second
         .store
-        .load(bytes.as_slice(), &mut |_| {})
+        .load(bytes.as_slice(), None, &mut |_| {})
         .expect("load");
     again.sort_by(|a, b| a.names.cmp(&b.names));
     assert_eq!(again, images);
@@ -396,7 +463,10 @@ fn host_files_become_an_image() {
 /// Loads what must be refused and leave nothing.
 fn refused(bytes: &[u8]) -> LoadError {
     let world = world();
-    let error = world.store.load(bytes, &mut |_| {}).expect_err("refused");
+    let error = world
+        .store
+        .load(bytes, None, &mut |_| {})
+        .expect_err("refused");
     world.check_clean();
     for name in ["blobs/sha256", "layers", "images"] {
         let left = crate::store::names(&world.store.root().join(name)).expect("list");
@@ -510,14 +580,14 @@ fn attack_a6_a_known_layer_cannot_be_passed_off_as_another() {
     let bytes = layout.archive(vec![manifest.clone()]);
     let error = world
         .store
-        .load(bytes.as_slice(), &mut |_| {})
+        .load(bytes.as_slice(), None, &mut |_| {})
         .expect_err("lie");
     assert!(matches!(error, LoadError::DiffId { .. }), "{error}");
     layout.blobs.retain(|_, blob| *blob != two);
     let bytes = layout.archive(vec![manifest]);
     let error = world
         .store
-        .load(bytes.as_slice(), &mut |_| {})
+        .load(bytes.as_slice(), None, &mut |_| {})
         .expect_err("lie");
     assert!(matches!(error, LoadError::DiffId { .. }), "{error}");
     world.check_clean();
@@ -537,7 +607,7 @@ fn attack_a5_in_a_layer_nothing_is_made_outside() {
         std::fs::write(&sentinel, b"sentinel").expect("write");
         let image = docker_archive(std::slice::from_ref(&bytes), &[]);
         let store = &world.store;
-        let loaded = store.load(image.as_slice(), &mut |_| {}).map(drop);
+        let loaded = store.load(image.as_slice(), None, &mut |_| {}).map(drop);
         let config = ImageConfig::default();
         let imported = store
             .import(bytes.as_slice(), config, &mut |_| {})
@@ -694,12 +764,12 @@ fn attack_a7_bombs_stop_at_the_limit_and_free_their_space() {
     let inside = archive(&[file("blobs/layer", &bomb)]);
     expands(
         store
-            .load(inside.as_slice(), &mut |_| {})
+            .load(inside.as_slice(), None, &mut |_| {})
             .expect_err("layer"),
     );
     expands(
         store
-            .load(bomb.as_slice(), &mut |_| {})
+            .load(bomb.as_slice(), None, &mut |_| {})
             .expect_err("outside"),
     );
     let entries: Vec<_> = (0..101).map(|n| file(["a", "b"][n % 2], b"")).collect();
@@ -748,16 +818,16 @@ fn what_is_no_image_is_refused() {
 }
 
 #[test]
-fn an_archive_of_another_machine_s_image_says_so() {
+fn an_image_of_another_machine_comes_in_as_it_is() {
     let mut config = config(&[layer("x")]);
-    "s390x".clone_into(&mut config.architecture);
-    let config = serde_json::to_vec(&config).expect("config");
-    let manifest = r#"[{"Config":"config.json","Layers":["layer.tar"]}]"#;
-    let error = refused(&manifest_archive(manifest, &config));
-    assert_eq!(
-        error.to_string(),
-        "the image is for linux/s390x, this machine runs linux/amd64"
-    );
+    "arm64".clone_into(&mut config.architecture);
+    let config = serde_json::to_vec(&config).expect("json");
+    let manifest = r#"[{"Config":"config.json","RepoTags":null,"Layers":["layer.tar"]}]"#;
+    let world = world();
+    let image = world.load(&manifest_archive(manifest, &config));
+    let image = world.store.image(&image.id).expect("image");
+    assert_eq!(image.config.architecture, "arm64");
+    world.check_clean();
 }
 
 #[test]
@@ -772,7 +842,9 @@ fn loads_and_removals_at_once_leave_whole_images() {
                 let store = &world.store;
                 scope.spawn(move || {
                     for _ in 0..10 {
-                        let image = store.load(archive.as_slice(), &mut |_| {}).expect("load");
+                        let image = store
+                            .load(archive.as_slice(), None, &mut |_| {})
+                            .expect("load");
                         store.remove_image(&image[0].id).expect("remove");
                     }
                 });
