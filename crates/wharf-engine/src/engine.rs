@@ -120,9 +120,7 @@ impl Engine {
         name: &str,
         platforms: &[String],
     ) -> Result<wire::ImageInspect, Error> {
-        let image = self.inner.images.inspect(name)?;
-        self.inner.images.provides(name, platforms)?;
-        Ok(image)
+        self.inner.images.inspect(name, platforms)
     }
 
     /// Returns the steps of an image, last first.
@@ -134,8 +132,7 @@ impl Engine {
         name: &str,
         platforms: &[String],
     ) -> Result<Vec<wire::ImageHistoryItem>, Error> {
-        self.inner.images.provides(name, platforms)?;
-        self.inner.images.history(name)
+        self.inner.images.history(name, platforms)
     }
 
     /// Gives an image a name more.
@@ -159,7 +156,7 @@ impl Engine {
         query: wire::ImageRemoveQuery,
         platforms: &[String],
     ) -> Result<Vec<wire::ImageDelete>, Error> {
-        self.inner.images.provides(name, platforms)?;
+        self.inner.images.is_whole(name, platforms)?;
         self.inner.remove_image(name, query)
     }
 
@@ -182,9 +179,9 @@ impl Engine {
         platforms: &[String],
         progress: impl FnMut(wire::Progress),
     ) -> Result<(), Error> {
-        crate::images::any_is_own(platforms)?;
         let inner = &self.inner;
-        let loaded = inner.images.load(&inner.records, archive, quiet, progress);
+        let records = &inner.records;
+        let loaded = inner.images.load(records, archive, quiet, platforms, progress);
         inner.empty_trash_soon();
         for (image, name) in loaded? {
             inner.tell_image("load", &image.to_string(), &name);
@@ -221,10 +218,7 @@ impl Engine {
         platforms: &[String],
         writer: impl Write,
     ) -> Result<(), Error> {
-        for name in names {
-            self.inner.images.provides(name, platforms)?;
-        }
-        self.inner.images.save(names, writer)
+        self.inner.images.save(names, platforms, writer)
     }
 
     /// Makes an image that the engine carries in itself (`hello-world`, `registry`); any other name has to wait

@@ -5,12 +5,11 @@
 //! not on record is what an interrupted load has left, and is collected when the engine opens. So a
 //! load writes the store first and the records last, and a removal the other way round.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use wharf_store::{Image, Store};
+use wharf_store::{Image, RemovedLayer, Store};
 use wharf_types::{ContainerId, Digest, Reference};
 
 use crate::error::{Error, ErrorKind};
@@ -20,16 +19,18 @@ mod archive;
 mod builtin;
 mod changes;
 mod list;
+mod names;
 mod pattern;
 mod platform;
 mod prune;
 mod remove;
 mod show;
 
+use names::{Given, NameRecord, Names, is_digest, known, named};
+
 pub use archive::ImportRequest;
 pub(crate) use changes::apply_all as apply_changes;
 pub(crate) use list::moment;
-pub(crate) use platform::any_is_own;
 
 /// The images of an engine.
 #[derive(Debug)]
@@ -47,36 +48,6 @@ pub(crate) struct Use {
     pub(crate) running: bool,
 }
 
-/// What is on record about a name.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct NameRecord {
-    image: Digest,
-    /// When the name was given.
-    at: Timestamp,
-}
-
-/// Every image, with its names.
-#[derive(Debug, Default)]
-struct Names {
-    images: BTreeMap<Digest, BTreeMap<Reference, Timestamp>>,
-}
-
-impl Names {
-    fn holder(&self, name: &Reference) -> Option<Digest> {
-        let mut images = self.images.iter();
-        images
-            .find(|(_, names)| names.contains_key(name))
-            .map(|(id, _)| *id)
-    }
-
-    fn of(&self, id: &Digest) -> Vec<Reference> {
-        self.images
-            .get(id)
-            .map(|names| names.keys().cloned().collect())
-            .unwrap_or_default()
-    }
-}
-
 impl Images {
     /// Takes what is on record. A name whose image the store has not is left out, and logged.
     pub(crate) fn new(store: Store, recorded: &[(String, String)]) -> Self {
@@ -91,7 +62,7 @@ impl Images {
                     if name.parse::<Digest>().is_err()
                         && let Ok(reference) = name.parse::<Reference>()
                     {
-                        of_image.insert(reference, record.at);
+                        of_image.insert(reference, record.given);
                     }
                 }
                 Ok(record) => tracing::error!(%name, image = %record.image, "an image is missing"),
@@ -108,6 +79,11 @@ impl Images {
     /// Returns the ids of all images: what the store must keep.
     pub(crate) fn roots(&self) -> BTreeSet<Digest> {
         self.names().images.keys().copied().collect()
+    }
+
+    /// Returns the digests of all indexes that names mean: what the store must keep too.
+    pub(crate) fn index_roots(&self) -> BTreeSet<Digest> {
+        self.names().indexes()
     }
 
     /// Finds an image by what a container is created from: a name, an id, the beginning of an id.
@@ -162,7 +138,7 @@ impl Images {
         name: Option<&Reference>,
     ) -> Result<(), Error> {
         let given = name.map(std::slice::from_ref).unwrap_or_default();
-        self.give(records, id, given).map(drop)
+        self.give(records, id, given, None).map(drop)
     }
 
     /// Returns the id of an image.
@@ -178,11 +154,13 @@ impl Images {
         repo: &str,
         tag: &str,
     ) -> Result<(Digest, Reference), Error> {
-        let id = self.find(name)?.id;
+        let found = self.find(name)?;
+        let id = found.id;
         let reference = self
             .new_name(repo, tag)?
             .ok_or_else(|| Error::invalid("invalid reference format"))?;
-        self.give(records, id, std::slice::from_ref(&reference))?;
+        let index = found.name.and_then(|name| self.names().index_of(&name));
+        self.give(records, id, std::slice::from_ref(&reference), index)?;
         Ok((id, reference))
     }
 
@@ -193,8 +171,10 @@ impl Images {
         records: &Records,
         id: Digest,
         given: &[Reference],
+        index: Option<Digest>,
     ) -> Result<Vec<(Reference, Digest)>, Error> {
         let now = Timestamp::now();
+        let how = Given { at: now, index };
         let mut names = self.names();
         let lost: Vec<_> = given
             .iter()
@@ -202,17 +182,37 @@ impl Images {
             .filter(|(_, holder)| *holder != id)
             .collect();
         let mut changes = vec![known(id, now)];
-        changes.extend(given.iter().map(|name| named(name, id, now)));
+        changes.extend(given.iter().map(|name| named(name, id, how)));
         changes.extend(lost.iter().map(|(_, holder)| known(*holder, now)));
         commit(records, changes)?;
+        let before = names.indexes();
         for (name, holder) in &lost {
             if let Some(of_holder) = names.images.get_mut(holder) {
                 of_holder.remove(name);
             }
         }
         let of_image = names.images.entry(id).or_default();
-        of_image.extend(given.iter().map(|name| (name.clone(), now)));
+        of_image.extend(given.iter().map(|name| (name.clone(), how)));
+        self.drop_indexes(&names, &before)?;
         Ok(lost)
+    }
+
+    /// Removes from the store the indexes of `before` that no name means any more; returns the layers
+    /// that went with images that only an index kept.
+    fn drop_indexes(
+        &self,
+        names: &Names,
+        before: &BTreeSet<Digest>,
+    ) -> Result<Vec<RemovedLayer>, Error> {
+        let now = names.indexes();
+        let kept: BTreeSet<Digest> = names.images.keys().copied().collect();
+        let mut removed = Vec::new();
+        for index in before.difference(&now) {
+            let layers = self.store.remove_index(index, &kept);
+            let failed = |error| Error::internal("cannot remove the index", error);
+            removed.extend(layers.map_err(failed)?);
+        }
+        Ok(removed)
     }
 
     fn names(&self) -> MutexGuard<'_, Names> {
@@ -283,6 +283,7 @@ impl Images {
 
     /// A digest in the reference is its manifest's, and decides; the tag beside it is only read.
     fn by_name(&self, names: &Names, reference: &Reference) -> Option<Found> {
+        let reference = &reference.clone().without_tag_beside_digest();
         let Some(digest) = reference.digest() else {
             let name = reference.clone().with_default_tag();
             return names.holder(&name).map(|id| Found {
@@ -290,6 +291,12 @@ impl Images {
                 name: Some(name),
             });
         };
+        if let Some(id) = names.holder(reference) {
+            return Some(Found {
+                id,
+                name: Some(reference.clone()),
+            });
+        }
         let in_repository = |named: &Reference| {
             (named.domain(), named.path()) == (reference.domain(), reference.path())
         };
@@ -312,26 +319,6 @@ struct Found {
     id: Digest,
     /// The name it was found by; none when by its id.
     name: Option<Reference>,
-}
-
-/// Puts a name on record.
-fn named(name: &Reference, image: Digest, at: Timestamp) -> Change {
-    Change::SetImageName {
-        name: name.to_string(),
-        value: value(image, at),
-    }
-}
-
-/// Puts an image on record by its id, so that it is kept when it has no name.
-fn known(image: Digest, at: Timestamp) -> Change {
-    Change::SetImageName {
-        name: image.to_string(),
-        value: value(image, at),
-    }
-}
-
-fn value(image: Digest, at: Timestamp) -> String {
-    format!(r#"{{"image":"{image}","at":"{at}"}}"#)
 }
 
 fn commit(records: &Records, changes: Vec<Change>) -> Result<(), Error> {

@@ -237,6 +237,7 @@ impl Inner {
                 .map(|container| container.definition.image),
         );
         Roots {
+            indexes: self.images.index_roots(),
             images,
             snapshots: containers
                 .iter()

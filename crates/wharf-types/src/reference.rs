@@ -111,6 +111,23 @@ impl Reference {
         Ok(self)
     }
 
+    /// Returns the reference without the tag when it has a digest too: the digest decides.
+    #[must_use]
+    pub fn without_tag_beside_digest(mut self) -> Self {
+        if self.digest.is_some() {
+            self.tag = None;
+        }
+        self
+    }
+
+    /// Returns the same repository with a digest and no tag.
+    #[must_use]
+    pub fn with_digest(mut self, digest: Digest) -> Self {
+        self.tag = None;
+        self.digest = Some(digest);
+        self
+    }
+
     fn with_suffix(&self, mut text: String) -> String {
         if let Some(tag) = &self.tag {
             text.push(':');

@@ -4,11 +4,11 @@ use std::io::{Read, Write};
 
 use jiff::Timestamp;
 use wharf_oci::image::{ContainerConfig, History, ImageConfig};
-use wharf_store::{LoadError, LoadEvent, LoadedImage, SaveImage};
+use wharf_store::{LoadError, LoadEvent, LoadedImage, Platforms, SaveImage};
 use wharf_types::{Digest, Reference, failpoint};
 use wharf_wire as wire;
 
-use super::{Images, changes};
+use super::{Images, changes, is_digest, platform};
 use crate::error::{Error, ErrorKind};
 use crate::records::Records;
 
@@ -34,19 +34,33 @@ impl Images {
         records: &Records,
         archive: impl Read,
         quiet: bool,
+        platforms: &[String],
         mut progress: impl FnMut(wire::Progress),
     ) -> Result<Vec<(Digest, String)>, Error> {
+        let platforms = platform::read_all(platforms)?;
+        let is_wanted = |config: &ImageConfig| {
+            let mut platforms = platforms.iter();
+            platforms.any(|platform| platform::is_for(config, platform))
+        };
+        let wanted: Platforms<'_> = (!platforms.is_empty()).then_some(&is_wanted);
         let mut observer = |event: LoadEvent<'_>| {
             if let (LoadEvent::Layer { id, current, total }, false) = (event, quiet) {
                 progress(layer_progress("Loading layer", id, current, total));
             }
         };
-        let loaded = self.store.load(archive, &mut observer);
+        let loaded = self.store.load(archive, wanted, &mut observer);
         let loaded = loaded.map_err(|error| refused("load", &error))?;
         failpoint::hit("engine.load.stored");
         let mut events = Vec::new();
         for image in loaded {
             self.take_in(records, &image, &mut progress)?;
+            if let (true, Some(index)) = (image.names.is_empty(), image.index) {
+                // Nobody could ask for the images of the other platforms.
+                let mut kept = self.roots();
+                kept.insert(image.id);
+                let removed = self.store.remove_index(&index, &kept);
+                removed.map_err(|error| Error::internal("cannot remove the index", error))?;
+            }
             let name = image.names.first().map(Reference::familiar);
             events.push((image.id, name.unwrap_or_else(|| image.id.to_string())));
         }
@@ -60,7 +74,7 @@ impl Images {
         image: &LoadedImage,
         progress: &mut impl FnMut(wire::Progress),
     ) -> Result<(), Error> {
-        for (name, holder) in self.give(records, image.id, &image.names)? {
+        for (name, holder) in self.give(records, image.id, &image.names, image.index)? {
             progress(wire::Progress::stream(format!(
                 "The image {} already exists, renaming the old one with ID {holder} to empty string\n",
                 name.familiar()
@@ -104,16 +118,26 @@ impl Images {
         Ok(image.id)
     }
 
-    /// Writes images as an archive. A repository without tag means all its tags, as with Docker.
-    pub(crate) fn save(&self, names: &[String], writer: impl Write) -> Result<(), Error> {
+    /// Writes images as an archive. A repository without tag means all its tags, as with Docker. An
+    /// image for several platforms is written whole, or those platforms of it that are asked for.
+    pub(crate) fn save(
+        &self,
+        names: &[String],
+        platforms: &[String],
+        writer: impl Write,
+    ) -> Result<(), Error> {
         let mut images: Vec<SaveImage> = Vec::new();
         for text in names {
-            for (id, name) in self.to_save(text)? {
-                let position = images.iter().position(|image| image.id == id);
+            for save in self.to_save(text, platforms)? {
+                let SaveImage { id, names, index } = save;
+                let name = names.into_iter().next();
+                let same = |image: &SaveImage| image.id == id && image.index == index;
+                let position = images.iter().position(same);
                 let position = position.unwrap_or_else(|| {
                     images.push(SaveImage {
                         id,
                         names: Vec::new(),
+                        index,
                     });
                     images.len() - 1
                 });
@@ -125,30 +149,41 @@ impl Images {
         saved.map_err(|error| Error::internal("cannot save the images", error))
     }
 
-    fn to_save(&self, text: &str) -> Result<Vec<(Digest, Option<Reference>)>, Error> {
-        if let Ok(reference) = text.parse::<Reference>()
-            && reference.tag().is_none()
-            && reference.digest().is_none()
-        {
-            let repository = reference.familiar_name();
-            let tags: Vec<_> = self
-                .known()
-                .into_iter()
-                .flat_map(|(id, names)| names.into_iter().map(move |name| (id, Some(name))))
-                .filter(|(_, name)| {
-                    name.as_ref()
-                        .is_some_and(|name| name.familiar_name() == repository)
-                })
-                .collect();
-            if !tags.is_empty() {
-                return Ok(tags);
-            }
+    /// Returns what a name that is to be saved means, one for each of its names.
+    fn to_save(&self, text: &str, platforms: &[String]) -> Result<Vec<SaveImage>, Error> {
+        let mut names = self.tags_of(text);
+        if names.is_empty() {
+            names.push(text.to_owned());
         }
-        let found = self.find(text)?;
-        Ok(vec![(
-            found.id,
-            found.name.filter(|name| name.digest().is_none()),
-        )])
+        let mut images = Vec::new();
+        for name in names {
+            let found = self.find(&name)?;
+            let tag = found.name.filter(|name| !is_digest(name));
+            let index = tag.as_ref().and_then(|tag| self.names().index_of(tag));
+            let of_platforms = self.for_platforms(&name, platforms)?;
+            images.extend(of_platforms.into_iter().map(|id| SaveImage {
+                id,
+                names: tag.clone().into_iter().collect(),
+                index: index.filter(|_| platforms.is_empty()),
+            }));
+        }
+        Ok(images)
+    }
+
+    /// Returns the names of a repository, when the text is one without a tag.
+    pub(super) fn tags_of(&self, text: &str) -> Vec<String> {
+        let Ok(reference) = text.parse::<Reference>() else {
+            return Vec::new();
+        };
+        if reference.tag().is_some() || reference.digest().is_some() {
+            return Vec::new();
+        }
+        let names = self.known().into_iter().flat_map(|(_, names)| names);
+        let of_repository = names.filter(|name| {
+            (name.domain(), name.path()) == (reference.domain(), reference.path())
+                && !is_digest(name)
+        });
+        of_repository.map(|name| name.to_string()).collect()
     }
 }
 

@@ -97,7 +97,7 @@ impl Images {
             config((built_in.config)()),
         );
         let image = created.map_err(|error| Error::internal("cannot make the image", error))?;
-        self.give(records, image.id, std::slice::from_ref(&reference))?;
+        self.give(records, image.id, std::slice::from_ref(&reference), None)?;
         progress(wire::Progress::status(format!(
             "Digest: {}",
             image.manifest

@@ -9,7 +9,7 @@ use wharf_types::{Digest, Reference};
 use wharf_wire as wire;
 
 use super::pattern::is_match;
-use super::{Images, show};
+use super::{Images, is_digest, names, show};
 use crate::error::Error;
 
 /// Filters of `GET /images/json`.
@@ -46,7 +46,7 @@ impl Images {
                 .into_iter()
                 .filter(|name| shown(filters, name))
                 .collect();
-            let wanted = dangling.is_none_or(|dangling| dangling == names.is_empty())
+            let wanted = dangling.is_none_or(|dangling| dangling == names.iter().all(is_digest))
                 && (!names.is_empty() || !filters.contains("reference"))
                 && filters.matches_labels("label", labels)
                 && before.iter().all(|bound| created < *bound)
@@ -113,8 +113,8 @@ fn summary(image: &Image, names: &[Reference]) -> wire::ImageSummary {
         created: show::created(image).map_or(0, Timestamp::as_second),
         id: image.id.to_string(),
         labels: (!labels.is_empty()).then(|| labels.clone()),
-        repo_digests: Vec::new(),
-        repo_tags: names.iter().map(Reference::familiar).collect(),
+        repo_digests: names::digests(names),
+        repo_tags: names::tags(names),
         shared_size: -1,
         size: show::bytes(image.size()),
         ..wire::ImageSummary::default()

@@ -5,7 +5,7 @@ use wharf_types::Reference;
 use wharf_wire as wire;
 
 use super::list::moment;
-use super::{Images, show};
+use super::{Images, is_digest, show};
 use crate::error::Error;
 use crate::inner::Inner;
 
@@ -59,7 +59,7 @@ impl Images {
             .collect::<Result<Vec<_>, _>>()?;
         let mut found = Vec::new();
         for (id, names) in self.known() {
-            if only_dangling && !names.is_empty() {
+            if only_dangling && !names.iter().all(is_digest) {
                 continue;
             }
             let image = self.image(&id)?;

@@ -8,7 +8,7 @@
 use wharf_types::{Digest, Reference, failpoint};
 use wharf_wire as wire;
 
-use super::{Images, Names, Use, commit};
+use super::{Images, Names, Use, commit, is_digest};
 use crate::error::Error;
 use crate::records::{Change, Records};
 
@@ -39,7 +39,7 @@ impl Images {
     ) -> Result<Removed, Error> {
         let found = self.find(name)?;
         let id = found.id;
-        let plan = {
+        let (plan, indexes) = {
             let mut names = self.names();
             let of_image = names.of(&id);
             let uses = uses(&id);
@@ -58,8 +58,9 @@ impl Images {
                 });
             }
             commit(records, changes)?;
+            let before = names.indexes();
             forget(&mut names, &id, &plan);
-            plan
+            (plan, before)
         };
         failpoint::hit("engine.rmi.recorded");
         let untagged = |name: &Reference| wire::ImageDelete {
@@ -67,18 +68,17 @@ impl Images {
             ..wire::ImageDelete::default()
         };
         let mut steps: Vec<_> = plan.untag.iter().map(untagged).collect();
-        let mut freed = 0;
+        let mut layers = self.drop_indexes(&self.names(), &indexes)?;
         if plan.delete {
-            let layers = self.store.remove_image(&id);
-            let layers =
-                layers.map_err(|error| Error::internal("cannot remove the image", error))?;
+            let failed = |error| Error::internal("cannot remove the image", error);
+            layers.extend(self.store.remove_image(&id).map_err(failed)?);
             let deleted = std::iter::once(&id).chain(layers.iter().map(|layer| &layer.chain));
             steps.extend(deleted.map(|digest| wire::ImageDelete {
                 deleted: digest.to_string(),
                 ..wire::ImageDelete::default()
             }));
-            freed = layers.iter().map(|layer| layer.size).sum();
         }
+        let freed = layers.iter().map(|layer| layer.size).sum();
         Ok(Removed { id, steps, freed })
     }
 }
@@ -103,8 +103,8 @@ fn plan(
 ) -> Result<Plan, Error> {
     let running = uses.iter().find(|used| used.running);
     if let Some((name, typed)) = by.filter(|(name, _)| names.contains(name)) {
-        let untag = vec![name.clone()];
-        if names.len() > 1 {
+        let untag = with_digests(name, names);
+        if untag.len() < names.len() {
             return Ok(Plan {
                 untag,
                 delete: false,
@@ -155,6 +155,19 @@ fn plan(
         untag: names.to_vec(),
         delete: true,
     })
+}
+
+/// Returns a name with what goes along: a repository's digests of the image go with its last tag.
+fn with_digests(name: &Reference, names: &[Reference]) -> Vec<Reference> {
+    let in_repository = |other: &&Reference| {
+        (other.domain(), other.path()) == (name.domain(), name.path()) && *other != name
+    };
+    let others: Vec<&Reference> = names.iter().filter(in_repository).collect();
+    let mut untag = vec![name.clone()];
+    if !is_digest(name) && others.iter().all(|other| is_digest(other)) {
+        untag.extend(others.into_iter().cloned());
+    }
+    untag
 }
 
 #[cfg(test)]
@@ -211,6 +224,34 @@ mod tests {
         assert_eq!(
             check(Some("a"), &["a"], true, Some(false)),
             r#"untag ["a:latest"] delete true"#
+        );
+    }
+
+    #[test]
+    fn digests_go_with_the_last_tag_of_their_repository() {
+        let digest = format!("a@{}", Digest::of(b"manifest"));
+        let other = format!("b@{}", Digest::of(b"manifest"));
+        let of_image = ["a", &digest];
+        assert_eq!(
+            check(Some("a"), &of_image, false, None),
+            format!(r#"untag ["a:latest", "{digest}"] delete true"#)
+        );
+        assert!(check(Some("a"), &of_image, false, Some(false)).contains("must force"));
+        assert_eq!(
+            check(Some("a"), &["a", "a:2", &digest], false, None),
+            r#"untag ["a:latest"] delete false"#
+        );
+        assert_eq!(
+            check(Some("a"), &["a", &digest, &other], false, None),
+            format!(r#"untag ["a:latest", "{digest}"] delete false"#)
+        );
+        assert_eq!(
+            check(Some(&digest), &of_image, false, None),
+            format!(r#"untag ["{digest}"] delete false"#)
+        );
+        assert_eq!(
+            check(Some(&digest), &[&digest], false, None),
+            format!(r#"untag ["{digest}"] delete true"#)
         );
     }
 

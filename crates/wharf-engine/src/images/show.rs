@@ -3,21 +3,24 @@
 use jiff::Timestamp;
 use wharf_oci::image::{ContainerConfig, Healthcheck};
 use wharf_store::{Driver, Image};
-use wharf_types::Reference;
 use wharf_wire as wire;
 
-use super::Images;
+use super::{Images, names};
 use crate::error::{Error, ErrorKind};
 
 impl Images {
     /// Returns the answer of `GET /images/{name}/json`.
-    pub(crate) fn inspect(&self, name: &str) -> Result<wire::ImageInspect, Error> {
+    pub(crate) fn inspect(
+        &self,
+        name: &str,
+        platforms: &[String],
+    ) -> Result<wire::ImageInspect, Error> {
         let found = self.find(name).map_err(|error| match error.kind() {
             ErrorKind::NotFound => Error::not_found(format!("no such image: {name}: {error}")),
             _ => error,
         });
         let id = found?.id;
-        let image = self.image(&id)?;
+        let image = self.image(&self.first_for(name, platforms)?)?;
         let (names, last_tag) = {
             let names = self.names();
             (
@@ -25,14 +28,15 @@ impl Images {
                 names
                     .images
                     .get(&id)
-                    .and_then(|of| of.values().max().copied()),
+                    .and_then(|of| of.values().map(|given| given.at).max()),
             )
         };
         let config = &image.config;
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         Ok(wire::ImageInspect {
-            id: id.to_string(),
-            repo_tags: names.iter().map(Reference::familiar).collect(),
+            id: image.id.to_string(),
+            repo_tags: names::tags(&names),
+            repo_digests: names::digests(&names),
             comment: last_comment(&image),
             created: text(&config.created),
             docker_version: text(&config.docker_version),
@@ -68,8 +72,12 @@ impl Images {
     }
 
     /// Returns the steps of an image, last first. Only the last is an image of its own.
-    pub(crate) fn history(&self, name: &str) -> Result<Vec<wire::ImageHistoryItem>, Error> {
-        let id = self.find(name)?.id;
+    pub(crate) fn history(
+        &self,
+        name: &str,
+        platforms: &[String],
+    ) -> Result<Vec<wire::ImageHistoryItem>, Error> {
+        let id = self.first_for(name, platforms)?;
         let image = self.image(&id)?;
         let names = self.names().of(&id);
         let mut layers = image.layers.iter();
@@ -98,7 +106,7 @@ impl Images {
         steps.reverse();
         if let Some(last) = steps.first_mut() {
             last.id = id.to_string();
-            let names: Vec<_> = names.iter().map(Reference::familiar).collect();
+            let names = names::tags(&names);
             last.tags = (!names.is_empty()).then_some(names);
         }
         Ok(steps)
