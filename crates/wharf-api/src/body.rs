@@ -183,7 +183,7 @@ pub(crate) async fn written(
     late: LateError,
     work: impl FnOnce(&mut BodyWriter) -> Result<(), Failure> + Send + 'static,
 ) -> Result<Body, Failure> {
-    let (queue, mut pieces) = mpsc::channel(QUEUE);
+    let (queue, pieces) = mpsc::channel(QUEUE);
     let working = tokio::spawn(blocking(name, move || {
         let mut writer = BodyWriter {
             queue,
@@ -196,6 +196,36 @@ pub(crate) async fn written(
         }
         Ok(())
     }));
+    begun(name, late, pieces, working, Ok).await
+}
+
+/// Lines of progress that work may be ahead of the client.
+const LINES: usize = 64;
+
+/// Runs asynchronous `work`, and returns the progress it tells as a body of lines. The work is given up
+/// when the client leaves: the receiver of its progress is dropped then.
+pub(crate) async fn told<W>(
+    name: &'static str,
+    work: impl FnOnce(mpsc::Sender<wharf_wire::Progress>) -> W,
+) -> Result<Body, Failure>
+where
+    W: Future<Output = Result<(), Failure>> + Send + 'static,
+{
+    let (sender, lines) = mpsc::channel(LINES);
+    let working = tokio::spawn(work(sender));
+    let line = |progress| crate::answer::line(&progress).map_err(io::Error::other);
+    begun(name, LateError::Told, lines, working, line).await
+}
+
+/// Returns a body of pieces that work sends, once the first has come: an error before it is an answer
+/// of its own.
+async fn begun<P: Send + 'static>(
+    name: &'static str,
+    late: LateError,
+    mut pieces: mpsc::Receiver<P>,
+    working: tokio::task::JoinHandle<Result<(), Failure>>,
+    encode: impl Fn(P) -> io::Result<Bytes> + Copy + Send + 'static,
+) -> Result<Body, Failure> {
     let Some(first) = pieces.recv().await else {
         ended(working.await)?;
         return Ok(Body::empty());
@@ -209,7 +239,7 @@ pub(crate) async fn written(
                 None => pieces.recv().await,
             };
             if let Some(piece) = next {
-                return Some((Ok(piece), (None, pieces, working)));
+                return Some((encode(piece), (None, pieces, working)));
             }
             let failure = ended(working.take()?.await).err()?;
             tracing::warn!(

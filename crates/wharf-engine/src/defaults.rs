@@ -12,6 +12,7 @@ use wharf_wire as wire;
 
 use crate::error::Error;
 use crate::inner::Inner;
+use crate::registries::RegistrySettings;
 use crate::security::Security;
 
 /// Name of the engine's own runtime.
@@ -46,6 +47,8 @@ pub struct Defaults {
     pub seccomp: Option<String>,
     /// How long the engine waits, at its end, for what is under way.
     pub shutdown_timeout: Duration,
+    /// How registries are reached.
+    pub registries: RegistrySettings,
 }
 
 /// A runtime that is a program of its own.
@@ -76,6 +79,7 @@ impl Default for Defaults {
             no_new_privileges: false,
             seccomp: None,
             shutdown_timeout: Duration::from_secs(15),
+            registries: RegistrySettings::default(),
         }
     }
 }
@@ -88,6 +92,7 @@ impl Defaults {
     pub fn check(&self) -> Result<(), Error> {
         crate::logs::check(&mut self.log.clone())?;
         crate::runtimes::find(&self.runtime, self)?;
+        self.registries.check()?;
         Security::read(&wire::HostConfig::default(), self).map(drop)
     }
 
@@ -180,6 +185,9 @@ impl Inner {
     pub(crate) fn reload(&self, defaults: Defaults) {
         let mut told = defaults.told();
         told.insert("name".to_owned(), crate::host::hostname());
+        if let Err(error) = self.registries.reload(&defaults.registries) {
+            tracing::error!(%error, "the settings about registries do not count");
+        }
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(defaults);
         self.events.tell("daemon", "reload", &self.id, told);
     }

@@ -11,7 +11,8 @@ use crate::inner::Inner;
 use crate::start::Starter;
 use crate::{
     Attachment, Caller, Config, ContainerFiles, Defaults, Error, EventStream, FilesFor,
-    ImportRequest, LogStream, OpenError, StatsStream, Stopped,
+    ImportRequest, LogStream, OpenError, ProgressSender, PullRequest, PushRequest, StatsStream,
+    Stopped,
 };
 
 /// The engine: cheap to clone, all clones are the same engine.
@@ -181,7 +182,9 @@ impl Engine {
     ) -> Result<(), Error> {
         let inner = &self.inner;
         let records = &inner.records;
-        let loaded = inner.images.load(records, archive, quiet, platforms, progress);
+        let loaded = inner
+            .images
+            .load(records, archive, quiet, platforms, progress);
         inner.empty_trash_soon();
         for (image, name) in loaded? {
             inner.tell_image("load", &image.to_string(), &name);
@@ -220,23 +223,65 @@ impl Engine {
     ) -> Result<(), Error> {
         self.inner.images.save(names, platforms, writer)
     }
+}
 
-    /// Makes an image that the engine carries in itself (`hello-world`, `registry`); any other name has to wait
-    /// for registries, and the error says so. Blocks.
+/// Images at registries. What is asked for is given up when the receiver of its progress is dropped.
+impl Engine {
+    /// Brings an image in; those that the engine carries in itself need no registry.
     ///
     /// # Errors
-    /// The engine carries no image of this name.
-    pub fn image_pull_builtin(
+    /// The registry has none of this name, or refuses, or cannot be reached; or the image is not to
+    /// be believed. What came of its layers is not asked for again.
+    pub async fn image_pull(
+        &self,
+        request: PullRequest,
+        progress: ProgressSender,
+    ) -> Result<(), Error> {
+        self.inner.pull(request, progress).await
+    }
+
+    /// Brings an image, or all tags of a repository, to their registry.
+    ///
+    /// # Errors
+    /// There is none of this name, or the registry refuses or cannot be reached.
+    pub async fn image_push(
+        &self,
+        request: PushRequest,
+        progress: ProgressSender,
+    ) -> Result<(), Error> {
+        self.inner.push(request, progress).await
+    }
+
+    /// Checks who somebody is at a registry.
+    ///
+    /// # Errors
+    /// The registry refuses, or cannot be reached.
+    pub async fn login(&self, auth: &wire::AuthConfig) -> Result<wire::AuthResult, Error> {
+        self.inner.login(auth).await
+    }
+
+    /// Searches an index for images.
+    ///
+    /// # Errors
+    /// A filter or the limit is wrong, or the index cannot be reached.
+    pub async fn image_search(
+        &self,
+        query: &wire::ImageSearchQuery,
+        auth: &wire::AuthConfig,
+    ) -> Result<Vec<wire::SearchResult>, Error> {
+        self.inner.search(query, auth).await
+    }
+
+    /// Returns what a registry has under a name.
+    ///
+    /// # Errors
+    /// The registry has none of this name, or refuses, or cannot be reached.
+    pub async fn distribution(
         &self,
         name: &str,
-        progress: impl FnMut(wire::Progress),
-    ) -> Result<(), Error> {
-        let inner = &self.inner;
-        let image = inner
-            .images
-            .pull_builtin(&inner.records, &inner.program, name, progress)?;
-        inner.tell_image("pull", &image.to_string(), name);
-        Ok(())
+        auth: &wire::AuthConfig,
+    ) -> Result<wire::DistributionInspect, Error> {
+        self.inner.distribution(name, auth).await
     }
 }
 

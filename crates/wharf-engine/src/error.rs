@@ -11,6 +11,8 @@ pub enum ErrorKind {
     Conflict,
     /// The request makes no sense, or asks for what is refused.
     Invalid,
+    /// A registry does not know who asks.
+    Unauthorized,
     /// The request is not allowed.
     Forbidden,
     /// It is so already.
@@ -46,6 +48,7 @@ impl Error {
             ErrorKind::NotFound => 404,
             ErrorKind::Conflict => 409,
             ErrorKind::Invalid => 400,
+            ErrorKind::Unauthorized => 401,
             ErrorKind::Forbidden => 403,
             ErrorKind::NotModified => 304,
             ErrorKind::Unavailable => 503,

@@ -23,14 +23,21 @@ mod names;
 mod pattern;
 mod platform;
 mod prune;
+mod pull;
+mod push;
 mod remove;
 mod show;
+mod transfers;
 
 use names::{Given, NameRecord, Names, is_digest, known, named};
 
 pub use archive::ImportRequest;
 pub(crate) use changes::apply_all as apply_changes;
 pub(crate) use list::moment;
+pub(crate) use pull::configuration;
+pub use pull::{ProgressSender, PullRequest};
+pub use push::PushRequest;
+pub(crate) use transfers::Transfers;
 
 /// The images of an engine.
 #[derive(Debug)]

@@ -33,6 +33,7 @@ use crate::health::Schedule;
 use crate::images::Images;
 use crate::prune::Pruning;
 use crate::records::Records;
+use crate::registries::Registries;
 use crate::registry::Registry;
 use crate::security::Filters;
 use crate::stats::Listeners;
@@ -69,6 +70,7 @@ pub(crate) struct Inner {
     /// Whose turn it is to have its log compressed.
     pub(crate) compressing: Arc<Semaphore>,
     pub(crate) volumes: Volumes,
+    pub(crate) registries: Registries,
     /// Wakes the task that deletes what has been removed.
     pub(crate) trash: Arc<Notify>,
     pub(crate) closing: watch::Sender<bool>,

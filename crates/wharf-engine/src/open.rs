@@ -33,6 +33,7 @@ use crate::inner::Inner;
 use crate::prune::Pruning;
 use crate::records::{Change, Contents, Durability, Records};
 use crate::recovery;
+use crate::registries::Registries;
 use crate::registry::Registry;
 use crate::security::Filters;
 use crate::stats::Listeners;
@@ -84,6 +85,9 @@ pub enum OpenError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The settings about registries.
+    #[error("cannot deal with registries")]
+    Registries(#[source] crate::Error),
     /// The setting `--userns-remap`.
     #[error(transparent)]
     UserNamespaces(#[from] RemapError),
@@ -130,7 +134,10 @@ impl Inner {
             path: places.data_root.join(crate::events::FILE),
             source,
         })?;
+        let registries = config.defaults.registries.clone();
+        let registries = Registries::new(registries).map_err(OpenError::Registries)?;
         let inner = Arc::new(Self {
+            registries,
             id: setting(&records, &contents, ENGINE_ID, || {
                 ContainerId::random().to_string()
             }),

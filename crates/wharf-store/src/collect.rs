@@ -94,6 +94,7 @@ impl Store {
         for blob in blobs.iter().filter(|blob| !used.blobs.contains(blob)) {
             if let Some(path) = self.shared.blobs.find(blob) {
                 self.discard(&path)?;
+                state.packed.remove(blob);
                 failpoint::hit("store.release.blob-discarded");
             }
         }

@@ -119,6 +119,12 @@ impl Store {
         })
     }
 
+    /// Whether the store has an index.
+    #[must_use]
+    pub fn has_index(&self, digest: &Digest) -> bool {
+        self.state().indexes.contains_key(digest)
+    }
+
     /// Returns the digests of all indexes.
     #[must_use]
     pub fn indexes(&self) -> Vec<Digest> {

@@ -42,6 +42,7 @@ mod layer;
 mod load;
 #[cfg(test)]
 mod oracle;
+mod outgoing;
 mod owners;
 mod plan;
 mod remote;
@@ -70,6 +71,7 @@ pub use image::{
 pub use incoming::{Received, Receiving, RemoteBlob};
 pub use index::{ImageIndex, IndexMember};
 pub use load::Platforms;
+pub use outgoing::{OutgoingBlob, OutgoingImage, OutgoingLayer};
 pub use owners::{IdMaps, Owners};
 pub use remote::{Assembly, RemoteImage, RemoteIndex, RemoteLayer};
 pub use rooted::{ExtractOptions, InsidePath, PathStat, Renamed, RootedDir};

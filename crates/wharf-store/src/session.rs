@@ -34,18 +34,42 @@ pub(crate) const LAYERS_MAX: usize = 499;
 pub(crate) struct Session {
     store: Store,
     directory: PathBuf,
-    pins: Vec<Digest>,
+    pins: Pins,
     counter: u32,
+}
+
+/// Layers and blobs that nobody removes while this lives.
+#[derive(Debug)]
+pub(crate) struct Pins {
+    store: Store,
+    pins: Vec<Digest>,
+}
+
+impl Pins {
+    pub(crate) fn new(store: &Store) -> Self {
+        Self {
+            store: store.clone(),
+            pins: Vec::new(),
+        }
+    }
+
+    pub(crate) fn add(&mut self, digest: Digest) {
+        self.store.state().pin(digest);
+        self.pins.push(digest);
+    }
+}
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        let mut state = self.store.state();
+        for digest in &self.pins {
+            state.unpin(digest);
+        }
+    }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        {
-            let mut state = self.store.state();
-            for digest in &self.pins {
-                state.unpin(digest);
-            }
-        }
         self.store.clear(&self.directory);
         // Chunks and decoders were megabytes; an engine that idles now gives them back.
         wharf_sys::allocator::trim();
@@ -69,9 +93,9 @@ impl Session {
         let directory = store.temporary();
         files::make_directory(&directory)?;
         Ok(Self {
+            pins: Pins::new(store),
             store: store.clone(),
             directory,
-            pins: Vec::new(),
             counter: 0,
         })
     }
@@ -95,8 +119,7 @@ impl Session {
     }
 
     pub(crate) fn pin(&mut self, digest: Digest) {
-        self.store.state().pin(digest);
-        self.pins.push(digest);
+        self.pins.add(digest);
     }
 
     /// Makes an image of a single layer.
@@ -215,13 +238,19 @@ impl Session {
         let mut layers = plan.layers.clone();
         for layer in &mut layers {
             let chain = chain_id(parent.as_ref(), &layer.diff_id);
-            let mut state = self.store.state();
-            let known = state.layer_use(&chain).cloned();
+            let known = {
+                let mut state = self.store.state();
+                let known = state.layer_use(&chain).cloned();
+                // Held before it is looked for: what is there then stays.
+                if let Some(known) = &known {
+                    state.pin(known.blob);
+                    self.pins.pins.push(known.blob);
+                }
+                known
+            };
             if let Some(known) = known
                 && self.store.shared.blobs.find(&known.blob).is_some()
             {
-                state.pin(known.blob);
-                self.pins.push(known.blob);
                 layer.blob = known.blob;
                 layer.size = known.blob_size;
                 layer.media_type = known.media_type;

@@ -67,6 +67,8 @@ pub(crate) struct State {
     pub(crate) snapshots: BTreeMap<SnapshotId, SnapshotRecord>,
     /// Blobs whose files in `incoming/` are somebody's.
     pub(crate) receiving: BTreeSet<Digest>,
+    /// Digests of blobs as they rest, where that is another form than they came in.
+    pub(crate) packed: HashMap<Digest, Digest>,
     /// Layers and blobs that are being brought in, and by how many.
     pins: HashMap<Digest, usize>,
 }
@@ -91,6 +93,7 @@ impl State {
             layers,
             snapshots,
             receiving: BTreeSet::new(),
+            packed: HashMap::new(),
             pins: HashMap::new(),
         }
     }

@@ -60,6 +60,13 @@ documents! {
         pub variant: String,
     }
 
+    /// Answer of `GET /distribution/{name}/json`.
+    #[derive(Eq)]
+    pub struct DistributionInspect {
+        pub descriptor: ImageDescriptor,
+        pub platforms: Vec<ImagePlatform>,
+    }
+
     /// Answer of `GET /images/{name}/json`.
     pub struct ImageInspect {
         pub id: String,

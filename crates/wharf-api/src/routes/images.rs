@@ -2,11 +2,15 @@
 
 use http::StatusCode;
 use http::header::HeaderValue;
-use wharf_engine::{Engine, ImportRequest};
-use wharf_wire::{Filters, ImageCreateQuery, ImageListQuery, ImageRemoveQuery, Progress};
+use wharf_engine::{ImportRequest, PullRequest, PushRequest};
+use wharf_types::{Digest, Reference, ReferenceError};
+use wharf_wire::{
+    AuthConfig, Filters, ImageCreateQuery, ImageListQuery, ImagePushQuery, ImageRemoveQuery,
+    ImageSearchQuery, Progress,
+};
 
 use crate::answer::{self, Answer, Failure, empty, json_stream, line, typed};
-use crate::body::{Body, BodyWriter, LateError, written};
+use crate::body::{Body, BodyWriter, LateError, told, written};
 use crate::call::{Call, blocking};
 use crate::dialect;
 use crate::router::{Route, route};
@@ -17,6 +21,10 @@ pub(super) const ROUTES: &[Route] = &[
     route!(POST "/images/load" since (1, 24) => load),
     route!(POST "/images/create" since (1, 24) => create),
     route!(POST "/images/prune" since (1, 25) => prune),
+    route!(GET "/images/search" since (1, 24) => search),
+    route!(POST "/images/{name...}/push" since (1, 24) => push),
+    route!(GET "/distribution/{name...}/json" since (1, 30) => distribution),
+    route!(POST "/auth" since (1, 24) => login),
     route!(GET "/images/{name...}/json" since (1, 24) => inspect),
     route!(GET "/images/{name...}/history" since (1, 24) => history),
     route!(GET "/images/{name...}/get" since (1, 24) => save_one),
@@ -132,7 +140,7 @@ async fn create(call: Call) -> Result<Answer, Failure> {
             );
             return Err(Failure::not_implemented(message));
         }
-        _ => pull(call.engine, query).await?,
+        _ => pull(call, query).await?,
     };
     Ok(json_stream(body))
 }
@@ -161,17 +169,80 @@ async fn import(call: Call, query: ImageCreateQuery) -> Result<Body, Failure> {
     .await
 }
 
-async fn pull(engine: Engine, query: ImageCreateQuery) -> Result<Body, Failure> {
-    Call::refuse_foreign_platform(&query.platform)?;
-    let name = match query.tag.as_str() {
-        "" => query.from_image,
-        digest if digest.contains(':') => format!("{}@{digest}", query.from_image),
-        tag => format!("{}:{tag}", query.from_image),
+async fn pull(call: Call, query: ImageCreateQuery) -> Result<Body, Failure> {
+    // A name may have its tag in it; older clients send it so.
+    let named: Reference = query.from_image.parse().map_err(invalid_reference)?;
+    let tag = query.tag.as_str();
+    let all_tags = tag.is_empty() && named.tag().is_none() && named.digest().is_none();
+    let name = match tag {
+        "" => named,
+        digest if digest.contains(':') => {
+            let digest = digest.parse::<Digest>();
+            named.with_digest(digest.map_err(|error| Failure::invalid(error.to_string()))?)
+        }
+        tag => named.with_tag(tag).map_err(invalid_reference)?,
     };
-    written("pull an image", LateError::Told, move |writer| {
-        Ok(engine.image_pull_builtin(&name, |progress| tell(writer, &progress))?)
+    let request = PullRequest {
+        name,
+        all_tags,
+        platform: query.platform,
+        auth: auth(&call)?,
+    };
+    let engine = call.engine;
+    told("pull an image", move |progress| async move {
+        Ok(engine.image_pull(request, progress).await?)
     })
     .await
+}
+
+async fn push(call: Call) -> Result<Answer, Failure> {
+    let query = ImagePushQuery::read(&call.query);
+    let name: Reference = call.name().parse().map_err(invalid_reference)?;
+    let name = match query.tag.as_str() {
+        "" => name,
+        tag => name.with_tag(tag).map_err(invalid_reference)?,
+    };
+    let request = PushRequest {
+        name,
+        platform: query.platform,
+        auth: auth(&call)?,
+    };
+    let engine = call.engine;
+    let body = told("push an image", move |progress| async move {
+        Ok(engine.image_push(request, progress).await?)
+    });
+    Ok(json_stream(body.await?))
+}
+
+async fn search(call: Call) -> Result<Answer, Failure> {
+    let query = ImageSearchQuery::read(&call.query)?;
+    let auth = auth(&call)?;
+    let found = call.engine.image_search(&query, &auth).await?;
+    Ok(answer::json(&found))
+}
+
+async fn distribution(call: Call) -> Result<Answer, Failure> {
+    let auth = auth(&call)?;
+    let found = call.engine.distribution(call.name(), &auth).await?;
+    Ok(answer::json(&found))
+}
+
+async fn login(mut call: Call) -> Result<Answer, Failure> {
+    let auth: AuthConfig = call.document().await?;
+    let result = call.engine.login(&auth).await?;
+    Ok(answer::json(&result))
+}
+
+fn invalid_reference(error: ReferenceError) -> Failure {
+    Failure::invalid(error.to_string())
+}
+
+/// Reads who asks, for the registry.
+fn auth(call: &Call) -> Result<AuthConfig, Failure> {
+    let header = call.request.headers().get(wharf_wire::AUTH_HEADER);
+    let text = header.map_or(Ok(""), |value| value.to_str()).ok();
+    text.and_then(AuthConfig::from_header)
+        .ok_or_else(|| Failure::invalid("invalid X-Registry-Auth header: not a document in base64"))
 }
 
 /// Sends a line of progress. The work goes on when nobody listens: it is wanted all the same.

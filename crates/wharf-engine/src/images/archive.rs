@@ -229,7 +229,8 @@ fn refused(what: &str, error: &LoadError) -> Error {
     }
 }
 
-fn layer_progress(status: &str, id: &str, current: u64, total: u64) -> wire::Progress {
+/// A line about how far a layer has come.
+pub(super) fn layer_progress(status: &str, id: &str, current: u64, total: u64) -> wire::Progress {
     wire::Progress {
         status: status.to_owned(),
         id: id.to_owned(),

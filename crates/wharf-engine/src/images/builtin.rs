@@ -57,33 +57,33 @@ fn registry() -> ContainerConfig {
     }
 }
 
+/// Returns the image of ours that a name means.
+fn built_in(name: &Reference) -> Option<&'static BuiltIn> {
+    let familiar = name.familiar();
+    IMAGES.iter().find(|image| {
+        let mut tags = image.tags.iter();
+        tags.any(|tag| format!("{}:{tag}", image.repository) == familiar)
+    })
+}
+
 impl Images {
+    /// Whether the engine carries the image of this name in itself.
+    pub(super) fn is_built_in(name: &Reference) -> bool {
+        built_in(name).is_some()
+    }
+
     /// Makes the image of this name, if it is one of ours.
-    pub(crate) fn pull_builtin(
+    pub(super) fn pull_built_in(
         &self,
         records: &Records,
         program: &Path,
-        name: &str,
+        reference: &Reference,
         mut progress: impl FnMut(wire::Progress),
     ) -> Result<Digest, Error> {
-        let reference: Reference = name
-            .parse()
-            .map_err(|error| Error::invalid(format!("{error}")))?;
-        let reference = reference.with_default_tag();
         let familiar = reference.familiar();
-        let built_in = IMAGES.iter().find(|image| {
-            let names = image
-                .tags
-                .iter()
-                .map(|tag| format!("{}:{tag}", image.repository));
-            names.into_iter().any(|name| name == familiar)
-        });
-        let Some(built_in) = built_in else {
-            return Err(Error::not_implemented(format!(
-                "cannot pull {familiar}: this engine does not talk to registries yet; bring the image in with 'load' or \
-                 'import'"
-            )));
-        };
+        let built_in = built_in(reference).ok_or_else(|| {
+            Error::not_found(format!("the engine has no image {familiar} in itself"))
+        })?;
         progress(wire::Progress {
             id: reference.tag().unwrap_or_default().to_owned(),
             ..wire::Progress::status("Making the image from the engine's own program")
@@ -97,7 +97,7 @@ impl Images {
             config((built_in.config)()),
         );
         let image = created.map_err(|error| Error::internal("cannot make the image", error))?;
-        self.give(records, image.id, std::slice::from_ref(&reference), None)?;
+        self.give(records, image.id, std::slice::from_ref(reference), None)?;
         progress(wire::Progress::status(format!(
             "Digest: {}",
             image.manifest

@@ -85,7 +85,11 @@ impl Images {
         };
         let index = self.store.index(&index);
         let index = index.map_err(|error| Error::internal("cannot read the index", error))?;
-        Ok(index.members.iter().filter_map(|member| member.image).collect())
+        Ok(index
+            .members
+            .iter()
+            .filter_map(|member| member.image)
+            .collect())
     }
 }
 
@@ -181,7 +185,10 @@ mod tests {
             r#"{{"os":"linux","architecture":"{}"}}"#,
             own_architecture()
         );
-        assert_eq!(text(&read(&own).expect("own")), format!("linux/{}", own_architecture()));
+        assert_eq!(
+            text(&read(&own).expect("own")),
+            format!("linux/{}", own_architecture())
+        );
         for malformed in ["linux/amd64", "{}", r#"{"os":"linux"}"#] {
             let error = read(malformed).expect_err(malformed);
             assert_eq!(error.kind(), crate::ErrorKind::Invalid);
@@ -193,7 +200,11 @@ mod tests {
         let check = |text: &str, architecture: &str, variant: Option<&str>| {
             let platform = parse(text).expect(text);
             assert_eq!(
-                (platform.os.as_str(), platform.architecture.as_str(), platform.variant.as_deref()),
+                (
+                    platform.os.as_str(),
+                    platform.architecture.as_str(),
+                    platform.variant.as_deref()
+                ),
                 ("linux", architecture, variant),
                 "{text}"
             );
@@ -203,7 +214,13 @@ mod tests {
         check("arm64", "arm64", None);
         check("Linux/x86_64", "amd64", None);
         check("linux/arm/v7", "arm", Some("v7"));
-        for refused in ["windows/amd64", "linux/", "/", "linux/arm/v7/x", "linux/a b"] {
+        for refused in [
+            "windows/amd64",
+            "linux/",
+            "/",
+            "linux/arm/v7/x",
+            "linux/a b",
+        ] {
             assert!(parse(refused).is_err(), "{refused}");
         }
     }

@@ -111,6 +111,12 @@ static FLAGS: &[F] = &[
         "Default address pools for local networks",
         add_pool,
     ),
+    list!(
+        "certs-directory",
+        "certs-directories",
+        "Directory with certificates and hosts.toml for registries"
+    )
+    .default("/etc/wharf/certs.d, /etc/docker/certs.d, /etc/containerd/certs.d"),
     text!(
         "default-cgroupns-mode",
         "string",
@@ -189,10 +195,27 @@ static FLAGS: &[F] = &[
         "IP address that the special 'host-gateway' string in --add-host resolves to"
     )
     .default("the address of the default bridge"),
+    F::value(
+        "http-proxy",
+        "string",
+        "HTTP proxy URL to use for outgoing traffic",
+        |given, value| add_proxy(given, "http-proxy", value),
+    ),
+    F::value(
+        "https-proxy",
+        "string",
+        "HTTPS proxy URL to use for outgoing traffic",
+        |given, value| add_proxy(given, "https-proxy", value),
+    ),
     switch!("icc", "Enable inter-container communication: always so").default("true"),
     switch!(
         "init",
         "Run an init in the container to forward signals and reap processes"
+    ),
+    list!(
+        "insecure-registry",
+        "insecure-registries",
+        "Enable insecure registry communication"
     ),
     text!("ip", "ip", "Default IP when binding container ports").default("0.0.0.0"),
     switch!("ip-forward", "Enable net.ipv4.ip_forward: always so").default("true"),
@@ -231,6 +254,17 @@ static FLAGS: &[F] = &[
     )
     .default("max-size=100m,max-file=5 for json-file"),
     number!(
+        "max-concurrent-downloads",
+        "Set the max concurrent downloads"
+    )
+    .default("3"),
+    number!("max-concurrent-uploads", "Set the max concurrent uploads").default("5"),
+    number!(
+        "max-download-attempts",
+        "Set the max attempts without progress for each download"
+    )
+    .default("5"),
+    number!(
         "mtu",
         "Set the containers network MTU; without it that of the route out"
     ),
@@ -238,12 +272,23 @@ static FLAGS: &[F] = &[
         "no-new-privileges",
         "Set no-new-privileges by default for new containers"
     ),
+    F::value(
+        "no-proxy",
+        "string",
+        "Comma-separated values specifying hosts that should be excluded from proxying",
+        |given, value| add_proxy(given, "no-proxy", value),
+    ),
     text!("pidfile", "string", "Path to use for daemon PID file")
         .short('p')
         .default("wharf.pid in the exec root"),
     switch!(
         "raw-logs",
         "Full timestamps without ANSI coloring: always so"
+    ),
+    list!(
+        "registry-mirror",
+        "registry-mirrors",
+        "Preferred registry mirror"
     ),
     text!(
         "seccomp-profile",
@@ -269,6 +314,11 @@ static FLAGS: &[F] = &[
     text!("tlscert", "string", "Path to TLS certificate file").default("\"~/.docker/cert.pem\""),
     text!("tlskey", "string", "Path to TLS key file").default("\"~/.docker/key.pem\""),
     switch!("tlsverify", "Use TLS and verify the remote"),
+    text!(
+        "trust-policy",
+        "string",
+        "File that says which images need a signature"
+    ),
     switch!(
         "userland-proxy",
         "Use a process for each published port: never so"
@@ -406,6 +456,12 @@ fn add_feature(given: &mut Given, value: &str) -> Result<(), Invalid> {
     let (name, on) = value.split_once('=').unwrap_or((value, "true"));
     let on = wharf_cli::grammar::parse_bool(on)?;
     given.values.insert("features", name, on);
+    Ok(())
+}
+
+/// One of the proxies.
+fn add_proxy(given: &mut Given, which: &str, value: &str) -> Result<(), Invalid> {
+    given.values.insert("proxies", which, value);
     Ok(())
 }
 

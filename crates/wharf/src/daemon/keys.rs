@@ -59,6 +59,7 @@ pub(super) static KEYS: &[Key] = &[
     key("bip", Form::Text),
     key("bridge", Form::Text),
     key("cgroup-parent", Form::Text),
+    live("certs-directories", Form::List),
     key("data-root", Form::Text),
     live("debug", Form::Truth),
     key("default-address-pools", Form::Objects),
@@ -86,6 +87,7 @@ pub(super) static KEYS: &[Key] = &[
         Form::Only(true, "containers of the default bridge reach each other"),
     ),
     live("init", Form::Truth),
+    live("insecure-registries", Form::List),
     key("ip", Form::Text),
     key(
         "ip-forward",
@@ -115,11 +117,17 @@ pub(super) static KEYS: &[Key] = &[
     key("log-format", Form::Text),
     live("log-level", Form::Text),
     live("log-opts", Form::Object),
+    live("max-concurrent-downloads", Form::Number),
+    live("max-concurrent-uploads", Form::Number),
+    live("max-download-attempts", Form::Number),
+    live("mirrors", Form::Object),
     key("mtu", Form::Number),
     live("no-new-privileges", Form::Truth),
     key("pidfile", Form::Text),
+    live("proxies", Form::Object),
     // The log has no colours to take away.
     key("raw-logs", Form::Truth),
+    live("registry-mirrors", Form::List),
     live("runtimes", Form::Object),
     live("seccomp-profile", Form::Text),
     key(
@@ -133,6 +141,7 @@ pub(super) static KEYS: &[Key] = &[
     key("tlscert", Form::Text),
     key("tlskey", Form::Text),
     key("tlsverify", Form::Truth),
+    live("trust-policy", Form::Text),
     key(
         "userland-proxy",
         Form::Only(false, "ports are published without a process each"),
@@ -161,7 +170,7 @@ macro_rules! refused {
 }
 
 const NO_CONTAINERD: &str = "the engine runs containers itself, without containerd";
-const NO_REGISTRY: &str = "the engine does not speak to registries yet";
+const IN_PROXIES: &str = "write it as a member of proxies";
 const NO_SWARM: &str = "the engine has no Swarm mode yet";
 const NO_IPV6: &str = "the default bridge has IPv4 addresses only";
 const NO_PLUGINS: &str = "the engine has no plugins";
@@ -169,7 +178,7 @@ const NO_REAL_TIME: &str = "real-time scheduling is not shared out among contain
 
 refused! {
     "allow-direct-routing", "allow-direct-routing": "the host's own rules decide what is routed to containers";
-    "allow-nondistributable-artifacts", "allow-nondistributable-artifacts": NO_REGISTRY;
+    "allow-nondistributable-artifacts", "allow-nondistributable-artifacts": "layers of every kind may go to every registry";
     "api-cors-header", "api-cors-header": "web pages never get to speak to the engine";
     "authorization-plugin", "authorization-plugins": NO_PLUGINS;
     "bip6", "bip6": NO_IPV6;
@@ -190,23 +199,17 @@ refused! {
     "fixed-cidr-v6", "fixed-cidr-v6": NO_IPV6;
     "", "host-gateway-ips": "set host-gateway-ip, to one IPv4 address";
     "", "http-headers": "the engine's answers have Docker's headers only";
-    "http-proxy", "http-proxy": NO_REGISTRY;
-    "https-proxy", "https-proxy": NO_REGISTRY;
+    "", "http-proxy": IN_PROXIES;
+    "", "https-proxy": IN_PROXIES;
     "init-path", "init-path": "the init process is part of the program";
-    "insecure-registry", "insecure-registries": NO_REGISTRY;
     "ip-forward-no-drop", "ip-forward-no-drop": "the engine never changes the policy of a chain that is not its own";
     "ip6tables", "ip6tables": NO_IPV6;
-    "max-concurrent-downloads", "max-concurrent-downloads": NO_REGISTRY;
-    "max-concurrent-uploads", "max-concurrent-uploads": NO_REGISTRY;
-    "max-download-attempts", "max-download-attempts": NO_REGISTRY;
     "metrics-addr", "metrics-addr": "the engine has no metrics yet";
     "", "min-api-version": "the API is served from version 1.24 on";
     "network-control-plane-mtu", "network-control-plane-mtu": NO_SWARM;
-    "no-proxy", "no-proxy": NO_REGISTRY;
+    "", "no-proxy": IN_PROXIES;
     "node-generic-resource", "node-generic-resources": NO_SWARM;
     "oom-score-adjust", "oom-score-adjust": "set OOMScoreAdjust in the engine's service unit";
-    "", "proxies": NO_REGISTRY;
-    "registry-mirror", "registry-mirrors": NO_REGISTRY;
     "rootless", "rootless": "the engine needs to be started as root";
     "storage-opt", "storage-opts": "the storage drivers have no options";
     "swarm-default-advertise-addr", "swarm-default-advertise-addr": NO_SWARM;

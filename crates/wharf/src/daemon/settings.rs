@@ -1,6 +1,7 @@
 //! The engine's settings: flags, then the file, then what goes without saying.
 
 mod defaults;
+mod registries;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};

@@ -254,9 +254,9 @@ mod tests {
                 "the following directives don't match any configuration option: x, y",
             ),
             (
-                r#"{"insecure-registries":[]}"#,
-                "configuration option insecure-registries is known from dockerd, but wharf does not serve it: the \
-                 engine does not speak to registries yet",
+                r#"{"api-cors-header":"*"}"#,
+                "configuration option api-cors-header is known from dockerd, but wharf does not serve it: web pages \
+                 never get to speak to the engine",
             ),
             (
                 r#"{"debug":"yes"}"#,

@@ -45,6 +45,7 @@ pub(super) fn read(values: &Values) -> Result<Defaults, SettingsError> {
         no_new_privileges: values.truth("no-new-privileges").unwrap_or(false),
         seccomp: seccomp(values)?,
         shutdown_timeout: shutdown_timeout(values).unwrap_or(default.shutdown_timeout),
+        registries: super::registries::read(values)?,
     };
     defaults.check()?;
     Ok(defaults)
