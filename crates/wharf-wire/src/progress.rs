@@ -37,6 +37,12 @@ documents! {
         pub current: i64,
         #[serde(rename = "total", skip_serializing_if = "is_zero")]
         pub total: i64,
+        /// When the step began, in seconds of the epoch.
+        #[serde(rename = "start", skip_serializing_if = "is_zero")]
+        pub start: i64,
+        /// Whether the numbers beside the bar are left out.
+        #[serde(rename = "hidecounts", skip_serializing_if = "is_zero")]
+        pub hide_counts: bool,
         #[serde(rename = "units", skip_serializing_if = "is_zero")]
         pub units: String,
     }

@@ -495,7 +495,7 @@ impl ImageRemoveQuery {
     }
 }
 
-fn read_filters(query: &Query) -> Result<Filters, QueryError> {
+pub(crate) fn read_filters(query: &Query) -> Result<Filters, QueryError> {
     Ok(Filters::parse(query.get("filters").unwrap_or_default())?)
 }
 
