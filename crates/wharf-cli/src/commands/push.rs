@@ -8,6 +8,7 @@ use wharf_wire::{ImageDescriptor, ImagePushQuery};
 
 use super::account::authorized;
 use super::{Command, Context, content_trust};
+use crate::client::Client;
 use crate::failure::Failure;
 use crate::grammar::{Arity, Flag, Grammar};
 use crate::options::{flags, platform};
@@ -67,17 +68,60 @@ const CONTENT_MISSING: &str = "You're trying to push a manifest list/index which
     \t\t\t\tYou can also push only a single platform specific manifest directly by specifying the platform you want to push with the --platform flag.";
 
 fn run(context: &Context, arguments: Arguments, words: Vec<String>) -> Result<u8, Failure> {
+    let client = context.client()?;
+    context.block_on(push(context, &client, &arguments, &words[0]))
+}
+
+async fn push(
+    context: &Context,
+    client: &Client,
+    arguments: &Arguments,
+    name: &str,
+) -> Result<u8, Failure> {
     let terminal = crate::terminal::output_is_terminal();
     let mut query = ImagePushQuery::default();
     if !arguments.platform.is_empty() {
-        query.platform = platform::parse(&arguments.platform).map_err(|error| {
+        // An engine that knows no platforms is found out before anything is said of them.
+        client.settle().await?;
+        query.platform = platform::document(&arguments.platform).map_err(|error| {
             Failure::message(format!("Invalid platform {}{error}", arguments.platform))
         })?;
         context
             .printer
             .data(remark(ONE_PLATFORM, terminal).as_bytes())?;
     }
-    let mut reference: Reference = words[0]
+    let reference = reference(context, arguments, name)?;
+    query.tag = reference.tag().unwrap_or_default().to_owned();
+    let path = format!(
+        "/images/{}/{}/push{}",
+        reference.domain(),
+        reference.path(),
+        query.write()
+    );
+    let request = async |auth: String| client.call_as(Method::POST, &path, &auth).await;
+    let reply = authorized(context, reference.domain(), "push", request).await?;
+    let display = if arguments.quiet {
+        Display::silent()
+    } else {
+        Display::stdout()
+    };
+    let mut remarks = Vec::new();
+    let pushed = display
+        .follow_noting(reply, |aux| remarks.extend(worth_a_remark(&aux)))
+        .await;
+    if pushed.is_ok() && arguments.quiet {
+        context.printer.line(&reference.to_string())?;
+    }
+    for text in remarks {
+        context.printer.data(remark(&text, terminal).as_bytes())?;
+    }
+    pushed?;
+    Ok(0)
+}
+
+/// What is pushed: a tag, or without one all of them.
+fn reference(context: &Context, arguments: &Arguments, name: &str) -> Result<Reference, Failure> {
+    let mut reference: Reference = name
         .parse()
         .map_err(|error: wharf_types::ReferenceError| Failure::of(&error))?;
     let name_only = reference.tag().is_none() && reference.digest().is_none();
@@ -95,31 +139,7 @@ fn run(context: &Context, arguments: Arguments, words: Vec<String>) -> Result<u8
         return Err(Failure::message("cannot push a digest reference"));
     }
     content_trust::refuse(arguments.no_content_trust).map_err(|error| Failure::of(&error))?;
-    query.tag = reference.tag().unwrap_or_default().to_owned();
-    let name = format!("{}/{}", reference.domain(), reference.path());
-    let path = format!("/images/{name}/push{}", query.write());
-    let client = context.client()?;
-    context.block_on(async {
-        let request = async |auth: String| client.call_as(Method::POST, &path, &auth).await;
-        let reply = authorized(context, reference.domain(), "push", request).await?;
-        let display = if arguments.quiet {
-            Display::silent()
-        } else {
-            Display::stdout()
-        };
-        let mut remarks = Vec::new();
-        let pushed = display
-            .follow_noting(reply, |aux| remarks.extend(worth_a_remark(&aux)))
-            .await;
-        if pushed.is_ok() && arguments.quiet {
-            context.printer.line(&reference.to_string())?;
-        }
-        for text in remarks {
-            context.printer.data(remark(&text, terminal).as_bytes())?;
-        }
-        pushed?;
-        Ok(0)
-    })
+    Ok(reference)
 }
 
 /// What the engine tells beside the progress of a push.
