@@ -78,6 +78,9 @@ pub(crate) struct Manner {
     pub(crate) trace: bool,
 }
 
+/// Headers of one request: names and values.
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
 /// What a request carries.
 #[derive(Clone)]
 enum Content {
@@ -135,12 +138,23 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<Reply<'_>, ClientError> {
-        self.send(Method::POST, path, json(body)?, None).await
+        self.send(Method::POST, path, json(body)?, &[]).await
     }
 
     /// Makes a request without content.
     pub(crate) async fn call(&self, method: Method, path: &str) -> Result<Reply<'_>, ClientError> {
-        self.send(method, path, Content::Nothing, None).await
+        self.send(method, path, Content::Nothing, &[]).await
+    }
+
+    /// The same, telling the engine who the user is at a registry.
+    pub(crate) async fn call_as(
+        &self,
+        method: Method,
+        path: &str,
+        auth: &str,
+    ) -> Result<Reply<'_>, ClientError> {
+        let headers = [(wharf_wire::AUTH_HEADER, auth)];
+        self.send(method, path, Content::Nothing, &headers).await
     }
 
     /// Posts a file's content.
@@ -180,7 +194,8 @@ impl Client {
         body: Option<&impl Serialize>,
     ) -> Result<TokioIo<Upgraded>, ClientError> {
         let content = body.map(json).transpose()?.unwrap_or(Content::Nothing);
-        let reply = self.send(Method::POST, path, content, Some("tcp")).await?;
+        let headers = [(CONNECTION.as_str(), "Upgrade"), (UPGRADE.as_str(), "tcp")];
+        let reply = self.send(Method::POST, path, content, &headers).await?;
         reply.into_stream().await
     }
 
@@ -209,16 +224,14 @@ impl Client {
         method: Method,
         path: &str,
         content: Content,
-        upgrade: Option<&str>,
+        headers: Headers<'_>,
     ) -> Result<Reply<'_>, ClientError> {
         loop {
             let spoken = self.version.get();
             let versioned = self.versioned(path);
             let mut request = self.request(method.clone(), &versioned);
-            if let Some(protocol) = upgrade {
-                request = request
-                    .header(CONNECTION, "Upgrade")
-                    .header(UPGRADE, protocol);
+            for (name, value) in headers {
+                request = request.header(*name, *value);
             }
             let body = match &content {
                 Content::Nothing => empty(),

@@ -1,10 +1,12 @@
 //! The commands and how a line finds its own.
 
+mod account;
 mod attach;
 mod attended;
 mod commit;
 mod complete;
 mod completion;
+mod content_trust;
 mod contexts;
 mod cp;
 mod create;
@@ -24,18 +26,22 @@ mod info;
 mod inspect;
 mod kill;
 mod load;
+mod login;
+mod logout;
 mod logs;
 mod pause;
 mod port;
 mod prune;
 mod ps;
 mod pull;
+mod push;
 mod rename;
 mod restart;
 mod rm;
 mod rmi;
 mod run;
 mod save;
+mod search;
 mod start;
 mod stats;
 mod stop;
@@ -57,7 +63,7 @@ use crate::failure::{Failure, chain};
 use crate::grammar::{Arity, Demand, Flag, Grammar, HelpEntry, Line, UsageError, UsageProblem};
 use crate::printer::Printer;
 use crate::program::Program;
-use crate::settings::{Choice, Config, Host, config};
+use crate::settings::{Choice, Config, Credentials, Host, config};
 
 /// What a command's function has to work with.
 pub(crate) struct Context {
@@ -119,6 +125,13 @@ impl Context {
                 Config::default()
             })
         })
+    }
+
+    /// Who the user is at registries. Of a broken configuration [`Context::config`] tells, once.
+    pub(crate) fn credentials(&self) -> Credentials {
+        self.config();
+        let directory = self.directory();
+        Credentials::load(&directory).unwrap_or_else(|_| Credentials::none(&directory))
     }
 
     /// The flags that say which engine is meant.

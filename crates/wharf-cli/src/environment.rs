@@ -24,6 +24,15 @@ pub(crate) const DOCKER_TLS_VERIFY: &str = "DOCKER_TLS_VERIFY";
 /// The API version to speak, whatever the engine's is.
 pub(crate) const DOCKER_API_VERSION: &str = "DOCKER_API_VERSION";
 
+/// Whether images must be signed by notary, which is refused; the same as `--disable-content-trust=false`.
+pub(crate) const DOCKER_CONTENT_TRUST: &str = "DOCKER_CONTENT_TRUST";
+
+/// Whether hints are given where there is something to hint at: a truth value, and yes.
+pub(crate) const DOCKER_CLI_HINTS: &str = "DOCKER_CLI_HINTS";
+
+/// Where programs are.
+pub(crate) const PATH: &str = "PATH";
+
 /// Where the user's configuration is when nobody says.
 pub(crate) const HOME: &str = "HOME";
 

@@ -38,7 +38,7 @@ impl fmt::Display for Invalid {
 }
 
 /// Writes a value into the arguments of type `A`.
-type Store<A> = fn(&mut A, &str) -> Result<(), Invalid>;
+pub type Store<A> = fn(&mut A, &str) -> Result<(), Invalid>;
 
 /// What a flag does to the arguments of type `A`.
 pub enum Action<A: 'static> {

@@ -6,6 +6,7 @@ pub(crate) mod device;
 pub(crate) mod duration;
 pub(crate) mod environment;
 pub(crate) mod filter;
+pub(crate) mod flags;
 pub(crate) mod gpus;
 pub(crate) mod health;
 pub(crate) mod hosts;

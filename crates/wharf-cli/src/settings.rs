@@ -3,12 +3,14 @@
 pub(crate) mod address;
 pub(crate) mod config;
 pub(crate) mod contexts;
+pub(crate) mod credentials;
 pub(crate) mod tls;
 
 use std::path::{Path, PathBuf};
 
 pub(crate) use address::{Address, AddressError, SshAddress};
 pub(crate) use config::Config;
+pub(crate) use credentials::Credentials;
 
 use crate::environment;
 use contexts::{ContextError, DEFAULT, DOCKER, Store};

@@ -2,16 +2,21 @@
 
 use std::sync::Arc;
 
+use http::HeaderValue;
 use wharf_types::Reference;
 
+use crate::auth::Tokens;
 use crate::credentials::Credentials;
 use crate::error::Error;
+use crate::exchange::PlainHosts;
 use crate::insecure::Insecure;
 use crate::mirror::Mirrors;
 use crate::names::Names;
+use crate::proxy::ProxyRules;
 use crate::repository::Repository;
 use crate::search::SearchResult;
 use crate::settings::{Settings, SettingsError};
+use crate::transport::Transport;
 
 /// A client of registries. Clones share connections, tokens and what was learnt about registries.
 ///
@@ -27,6 +32,11 @@ pub(crate) struct Inner {
     pub(crate) insecure: Insecure,
     pub(crate) mirrors: Mirrors,
     pub(crate) names: Names,
+    pub(crate) proxies: ProxyRules,
+    pub(crate) user_agent: HeaderValue,
+    pub(crate) tokens: Tokens,
+    pub(crate) plain: PlainHosts,
+    pub(crate) transport: Transport,
 }
 
 /// What a login brought.
@@ -46,6 +56,12 @@ impl Client {
             insecure: Insecure::parse(&settings.insecure_registries)?,
             mirrors: crate::mirror::parse_all(&settings.mirrors)?,
             names: Names::new(&settings.hosts_file, &settings.resolv_conf),
+            proxies: ProxyRules::parse(&settings.proxies)?,
+            user_agent: HeaderValue::from_str(&settings.user_agent)
+                .map_err(|_| SettingsError::UserAgent(settings.user_agent.clone()))?,
+            tokens: Tokens::default(),
+            plain: PlainHosts::default(),
+            transport: Transport::default(),
             settings,
         };
         Ok(Self {

@@ -353,6 +353,25 @@ impl Error {
     }
 }
 
+impl RequestError {
+    /// Whether there was no connection to send the request over.
+    pub(crate) fn is_about_connection(&self) -> bool {
+        matches!(
+            self,
+            Self::Lookup { .. }
+                | Self::Dial { .. }
+                | Self::Proxy(_)
+                | Self::PlainAnswer
+                | Self::Tls(_)
+        )
+    }
+
+    /// Whether it may be another time: the line or the server failed at it.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self, Self::Cut | Self::Timeout | Self::Broken(_))
+    }
+}
+
 fn refused(refusal: &Refusal) -> Kind {
     match (refusal.code(), refusal.status()) {
         ("DENIED", _) | (_, 403) => Kind::Denied,

@@ -51,19 +51,27 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod auth;
 mod blob;
 mod challenge;
 mod client;
 mod credentials;
+mod dial;
 mod error;
+mod exchange;
+mod hosts;
 mod insecure;
+mod link;
 mod manifest;
 mod mirror;
 mod names;
+mod proxy;
 mod refusal;
 mod repository;
 mod search;
 mod settings;
+mod tls;
+mod transport;
 pub mod trust;
 mod upload;
 

@@ -91,6 +91,11 @@ impl Refusal {
         self.entries.first().map_or("", |entry| entry.code.as_str())
     }
 
+    /// Forgets all entries but the first.
+    pub(crate) fn keep_first(&mut self) {
+        self.entries.truncate(1);
+    }
+
     /// Returns whether one of the entries has this code.
     #[must_use]
     pub fn has(&self, code: &str) -> bool {

@@ -10,6 +10,7 @@ use crate::client::Client;
 use crate::failure::Failure;
 use crate::grammar::{Arity, Flag, Grammar};
 use crate::options::container::Streams;
+use crate::options::flags;
 use crate::streams::session::{End, Session};
 
 #[derive(Debug, Default)]
@@ -28,22 +29,14 @@ pub(super) static COMMAND: Command<Arguments> = Command {
     usage: "[OPTIONS] CONTAINER",
     grammar: Grammar {
         flags: &[&[
-            F::value(
-                "detach-keys",
-                "string",
-                "Override the key sequence for detaching a container",
-                |a, v| {
-                    a.detach_keys = Some(v.to_owned());
-                    Ok(())
-                },
-            ),
+            flags::detach_keys(|a, v| {
+                a.detach_keys = Some(v.to_owned());
+                Ok(())
+            }),
             F::switch("no-stdin", "Do not attach STDIN", |a, on| a.no_stdin = on),
-            F::switch(
-                "sig-proxy",
-                "Proxy all received signals to the process",
-                |a, on| a.no_signal_proxy = !on,
-            )
-            .default("true"),
+            flags::signal_proxy("Proxy all received signals to the process", |a, on| {
+                a.no_signal_proxy = !on
+            }),
         ]],
         interspersed: true,
         arity: Arity::Exactly(1),

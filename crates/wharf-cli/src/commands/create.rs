@@ -4,15 +4,19 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use wharf_types::Reference;
-use wharf_wire::{ContainerCreated, CreateQuery, ImageCreateQuery};
+use hyper::Method;
+use wharf_types::{Digest, Reference, ReferenceError};
+use wharf_wire::{ContainerCreated, CreateQuery};
 
-use super::{Command, Context};
+use super::account::header;
+use super::content_trust::{self, ContentTrust};
+use super::{Command, Context, pull};
 use crate::client::{Client, ClientError};
 use crate::failure::{Failure, chain, errno_text};
 use crate::grammar::{Arity, Grammar};
 use crate::options::container::{CREATE_ONLY, ContainerArguments, Created, Pull, SHARED, body};
 use crate::progress::{Display, ProgressError};
+use crate::settings::credentials::CredentialsError;
 
 pub(super) static COMMAND: Command<ContainerArguments> = Command {
     names: &["container create", "create"],
@@ -73,9 +77,15 @@ pub(super) enum MakeError {
     /// The image could not be had.
     #[error(transparent)]
     Pull(#[from] ProgressError),
+    /// Who the user is at the image's registry cannot be found out.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// A signature of the image was asked for.
+    #[error(transparent)]
+    ContentTrust(#[from] ContentTrust),
     /// The name of the image is none.
     #[error(transparent)]
-    Reference(#[from] wharf_types::ReferenceError),
+    Reference(#[from] ReferenceError),
     /// The file for the id exists.
     #[error(
         "container ID file found, make sure the other container isn't running or delete {}", .0.display()
@@ -101,9 +111,12 @@ pub(super) async fn make(
     created: &Created,
 ) -> Result<String, MakeError> {
     let id_file = id_file(&arguments.cidfile)?;
-    let image = &created.body.config.image;
-    if arguments.pull == Pull::Always {
-        pull(client, arguments, image).await?;
+    let image = named(&created.body.config.image)?;
+    if image.as_ref().is_some_and(|image| image.digest().is_none()) {
+        content_trust::refuse(arguments.no_content_trust)?;
+    }
+    if let Some(image) = image.as_ref().filter(|_| arguments.pull == Pull::Always) {
+        fetch(context, client, arguments, image).await?;
     }
     let name = Some(arguments.name.clone()).filter(|name| !name.is_empty());
     let path = format!(
@@ -116,15 +129,16 @@ pub(super) async fn make(
     );
     let reply = match client.post_json(&path, &created.body).await {
         Err(error) if arguments.pull == Pull::Missing && image_is_missing(&error) => {
+            let Some(image) = &image else {
+                return Err(error.into());
+            };
             if !arguments.quiet {
-                let reference: Reference = image.parse()?;
-                let reference = reference.with_default_tag();
                 context.printer.note(&format!(
                     "Unable to find image '{}' locally",
-                    reference.familiar()
+                    image.familiar()
                 ));
             }
-            pull(client, arguments, image).await?;
+            fetch(context, client, arguments, image).await?;
             client.post_json(&path, &created.body).await?
         }
         other => other?,
@@ -152,42 +166,65 @@ fn id_file(path: &str) -> Result<Option<PathBuf>, MakeError> {
     }
 }
 
+/// The name an image has at a registry; none when it is an id.
+fn named(image: &str) -> Result<Option<Reference>, ReferenceError> {
+    // It would do for a name, too.
+    if image.parse::<Digest>().is_ok() {
+        return Ok(None);
+    }
+    match image.parse::<Reference>() {
+        Ok(reference) => Ok(Some(reference.with_default_tag())),
+        Err(ReferenceError::Identifier(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether there is no such image, or none for the platform that is asked for.
 fn image_is_missing(error: &ClientError) -> bool {
+    const WORDS: [&str; 2] = ["No such image", "image with reference "];
     error.status().is_some_and(|status| status.as_u16() == 404)
         && error
             .engine_message()
-            .is_some_and(|message| message.starts_with("No such image"))
+            .is_some_and(|message| WORDS.iter().any(|words| message.starts_with(words)))
 }
 
-async fn pull(
+/// Fetches an image. What is said meanwhile goes where it is not taken for the container's.
+async fn fetch(
+    context: &Context,
     client: &Client,
     arguments: &ContainerArguments,
-    image: &str,
+    image: &Reference,
 ) -> Result<(), MakeError> {
-    let reference: Reference = image.parse()?;
-    let reply = client
-        .post(&pull_path(&reference, &arguments.platform))
-        .await?;
-    if arguments.quiet {
-        Display::silent().follow(reply).await?;
+    let auth = header(context, image.domain())?;
+    let path = pull::path(image, &arguments.platform);
+    let reply = client.call_as(Method::POST, &path, &auth).await?;
+    let display = if arguments.quiet {
+        Display::silent()
     } else {
-        Display::stderr().follow(reply).await?;
-    }
-    Ok(())
+        Display::stderr()
+    };
+    Ok(display.follow(reply).await?)
 }
 
-/// The request that fetches an image.
-pub(super) fn pull_path(reference: &Reference, platform: &str) -> String {
-    let reference = reference.clone().with_default_tag();
-    let tag = match (reference.digest(), reference.tag()) {
-        (Some(digest), _) => digest.to_string(),
-        (None, tag) => tag.unwrap_or_default().to_owned(),
-    };
-    let query = ImageCreateQuery {
-        from_image: reference.familiar_name(),
-        tag,
-        platform: platform.to_owned(),
-        ..ImageCreateQuery::default()
-    };
-    format!("/images/create{}", query.write())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_no_name() {
+        let name = |text: &str| named(text).map(|name| name.map(|name| name.familiar()));
+        let id = "0".repeat(64);
+        assert_eq!(name(&id), Ok(None));
+        assert_eq!(name(&format!("sha256:{id}")), Ok(None));
+        assert_eq!(name("sha256:1234"), Ok(Some("sha256:1234".to_owned())));
+        assert_eq!(
+            name("1234567890ab"),
+            Ok(Some("1234567890ab:latest".to_owned()))
+        );
+        assert_eq!(
+            name(&format!("a@sha256:{id}")),
+            Ok(Some(format!("a@sha256:{id}")))
+        );
+        assert!(name("UPPER").is_err());
+    }
 }

@@ -9,7 +9,7 @@ use wharf_wire::{Event, EventsQuery};
 use super::{Command, Context};
 use crate::failure::Failure;
 use crate::grammar::{Arity, Flag, Grammar};
-use crate::options::{filter, time};
+use crate::options::{filter, flags, time};
 
 #[derive(Debug, Default)]
 pub(super) struct Arguments {
@@ -27,22 +27,11 @@ pub(super) static COMMAND: Command<Arguments> = Command {
     usage: "[OPTIONS]",
     grammar: Grammar {
         flags: &[&[
-            F::value(
-                "filter",
-                "filter",
-                "Filter output based on conditions provided",
-                |a, v| filter::add(&mut a.query.filters, v),
-            )
-            .short('f'),
-            F::value(
-                "format",
-                "string",
-                "Format output using a custom template: 'json': Print in JSON format 'TEMPLATE': Print output using the given Go template.",
-                |a, v| {
-                    a.format = Some(v.to_owned());
-                    Ok(())
-                },
-            ),
+            flags::filter(|a, v| filter::add(&mut a.query.filters, v)),
+            flags::format_of_one(|a, v| {
+                a.format = Some(v.to_owned());
+                Ok(())
+            }),
             F::value(
                 "since",
                 "string",

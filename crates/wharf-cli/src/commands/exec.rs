@@ -9,7 +9,7 @@ use super::{Command, Context};
 use crate::client::{Client, ClientError};
 use crate::failure::{Failure, chain};
 use crate::grammar::{Arity, Flag, Grammar};
-use crate::options::environment;
+use crate::options::{environment, flags};
 use crate::streams::session::{End, Session};
 
 #[derive(Debug, Default)]
@@ -39,15 +39,10 @@ pub(super) static COMMAND: Command<Arguments> = Command {
                 |a, on| a.detach = on,
             )
             .short('d'),
-            F::value(
-                "detach-keys",
-                "string",
-                "Override the key sequence for detaching a container",
-                |a, v| {
-                    a.detach_keys = Some(v.to_owned());
-                    Ok(())
-                },
-            ),
+            flags::detach_keys(|a, v| {
+                a.detach_keys = Some(v.to_owned());
+                Ok(())
+            }),
             F::value("env", "list", "Set environment variables", |a, v| {
                 a.environment.push(environment::variable(v)?);
                 Ok(())

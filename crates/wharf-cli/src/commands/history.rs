@@ -5,13 +5,12 @@ use jiff::tz::TimeZone;
 use wharf_wire::ImageHistoryItem;
 use wharf_wire::query::{QueryWriter, encode};
 
-use super::ps::FORMAT_ABOUT;
 use super::{Command, Context};
 use crate::failure::Failure;
 use crate::format::listing::{Kind, Row, Shape};
 use crate::format::{ago, text, units};
 use crate::grammar::{Arity, Flag, Grammar};
-use crate::options::platform;
+use crate::options::{flags, platform};
 
 #[derive(Debug, Default)]
 pub(super) struct Arguments {
@@ -31,7 +30,7 @@ pub(super) static COMMAND: Command<Arguments> = Command {
     usage: "[OPTIONS] IMAGE",
     grammar: Grammar {
         flags: &[&[
-            F::value("format", "string", FORMAT_ABOUT, |a, v| {
+            flags::format(|a, v| {
                 a.format = Some(v.to_owned());
                 Ok(())
             }),
@@ -42,7 +41,7 @@ pub(super) static COMMAND: Command<Arguments> = Command {
             )
             .short('H')
             .default("true"),
-            F::switch("no-trunc", "Don't truncate output", |a, on| a.no_trunc = on),
+            flags::no_trunc(|a, on| a.no_trunc = on),
             F::value(
                 "platform",
                 "string",

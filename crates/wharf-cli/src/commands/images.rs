@@ -8,13 +8,12 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use wharf_wire::{Filters, ImageListQuery, ImageSummary};
 
-use super::ps::FORMAT_ABOUT;
 use super::{Command, Context};
 use crate::failure::Failure;
 use crate::format::listing::{Kind, Row, Shape};
 use crate::format::{ago, text, units};
 use crate::grammar::{Arity, Flag, Grammar};
-use crate::options::filter;
+use crate::options::{filter, flags};
 
 #[derive(Debug, Default)]
 pub(super) struct Arguments {
@@ -42,18 +41,12 @@ pub(super) static COMMAND: Command<Arguments> = Command {
             )
             .short('a'),
             F::switch("digests", "Show digests", |a, on| a.digests = on),
-            F::value(
-                "filter",
-                "filter",
-                "Filter output based on conditions provided",
-                |a, v| filter::add(&mut a.filters, v),
-            )
-            .short('f'),
-            F::value("format", "string", FORMAT_ABOUT, |a, v| {
+            flags::filter(|a, v| filter::add(&mut a.filters, v)),
+            flags::format(|a, v| {
                 a.format = Some(v.to_owned());
                 Ok(())
             }),
-            F::switch("no-trunc", "Don't truncate output", |a, on| a.no_trunc = on),
+            flags::no_trunc(|a, on| a.no_trunc = on),
             F::switch("quiet", "Only show image IDs", |a, on| a.quiet = on).short('q'),
             F::switch(
                 "tree",

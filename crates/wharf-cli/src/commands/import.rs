@@ -10,6 +10,7 @@ use super::{Command, Context};
 use crate::client::FileBody;
 use crate::failure::{Failure, chain};
 use crate::grammar::{Arity, Flag, Grammar};
+use crate::options::flags;
 use crate::progress::Display;
 
 #[derive(Debug, Default)]
@@ -47,16 +48,10 @@ pub(super) static COMMAND: Command<Arguments> = Command {
                 },
             )
             .short('m'),
-            F::value(
-                "platform",
-                "string",
-                "Set platform if server is multi-platform capable",
-                |a, v| {
-                    v.clone_into(&mut a.platform);
-                    Ok(())
-                },
-            )
-            .since(32),
+            flags::platform(|a, v| {
+                v.clone_into(&mut a.platform);
+                Ok(())
+            }),
         ]],
         interspersed: true,
         arity: Arity::AtLeast(1),

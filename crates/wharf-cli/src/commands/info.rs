@@ -7,21 +7,20 @@ use wharf_wire::SystemInfo;
 use super::{Command, Context};
 use crate::failure::{Failure, chain};
 use crate::format::units;
-use crate::grammar::{Arity, Flag, Grammar};
+use crate::grammar::{Arity, Grammar};
+use crate::options::flags;
 
 #[derive(Debug, Default)]
 pub(super) struct Arguments {
     format: Option<String>,
 }
 
-type F = Flag<Arguments>;
-
 pub(super) static COMMAND: Command<Arguments> = Command {
     names: &["system info", "info"],
     about: "Display system-wide information",
     usage: "[OPTIONS]",
     grammar: Grammar {
-        flags: &[&[F::value("format", "string", "Format output using a custom template: 'json': Print in JSON format 'TEMPLATE': Print output using the given Go template.", |a, v| {
+        flags: &[&[flags::format_of_one::<Arguments>(|a, v| {
             a.format = Some(v.to_owned());
             Ok(())
         })

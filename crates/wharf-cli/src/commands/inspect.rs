@@ -10,6 +10,7 @@ use super::{Command, Context};
 use crate::client::{Client, ClientError};
 use crate::failure::{Failure, chain};
 use crate::grammar::{Arity, Flag, Grammar};
+use crate::options::flags;
 
 #[derive(Debug, Default)]
 pub(super) struct Arguments {
@@ -22,9 +23,7 @@ pub(super) struct Arguments {
 
 type F = Flag<Arguments>;
 
-pub(super) const ABOUT_FORMAT: &str = "Format output using a custom template: 'json': Print in JSON format 'TEMPLATE': Print output using the given Go template.";
-
-pub(super) static FORMAT: &[F] = &[F::value("format", "string", ABOUT_FORMAT, |a, v| {
+pub(super) static FORMAT: &[F] = &[flags::format_of_one::<Arguments>(|a, v| {
     a.format = Some(v.to_owned());
     Ok(())
 })

@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::format::listing::{Kind, Row, Shape};
 use crate::format::{ago, ports, text, units};
 use crate::grammar::{Arity, Flag, Grammar};
-use crate::options::{filter, number};
+use crate::options::{filter, flags, number};
 
 #[derive(Debug, Default)]
 pub(super) struct Arguments {
@@ -37,14 +37,8 @@ pub(super) static COMMAND: Command<Arguments> = Command {
                 |a, on| a.all = on,
             )
             .short('a'),
-            F::value(
-                "filter",
-                "filter",
-                "Filter output based on conditions provided",
-                |a, v| filter::add(&mut a.filters, v),
-            )
-            .short('f'),
-            F::value("format", "string", FORMAT_ABOUT, |a, v| {
+            flags::filter(|a, v| filter::add(&mut a.filters, v)),
+            flags::format(|a, v| {
                 a.format = Some(v.to_owned());
                 Ok(())
             }),
@@ -65,7 +59,7 @@ pub(super) static COMMAND: Command<Arguments> = Command {
                 |a, on| a.latest = on,
             )
             .short('l'),
-            F::switch("no-trunc", "Don't truncate output", |a, on| a.no_trunc = on),
+            flags::no_trunc(|a, on| a.no_trunc = on),
             F::switch("quiet", "Only display container IDs", |a, on| a.quiet = on).short('q'),
             F::switch("size", "Display total file sizes", |a, on| a.size = on).short('s'),
         ]],
@@ -74,9 +68,6 @@ pub(super) static COMMAND: Command<Arguments> = Command {
     },
     run,
 };
-
-/// What `--format` is, for every list.
-pub(super) const FORMAT_ABOUT: &str = "Format output using a custom template: 'table': Print output in table format with column headers (default) 'table TEMPLATE': Print output in table format using the given Go template 'json': Print in JSON format 'TEMPLATE': Print output using the given Go template.";
 
 pub(super) static KIND: Kind = Kind {
     fields: &[

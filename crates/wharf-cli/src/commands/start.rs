@@ -10,6 +10,7 @@ use crate::client::{Client, ClientError};
 use crate::failure::{Failure, chain};
 use crate::grammar::{Arity, Flag, Grammar};
 use crate::options::container::Streams;
+use crate::options::flags;
 use crate::streams::session::{End, Session};
 
 #[derive(Debug, Default)]
@@ -47,15 +48,10 @@ pub(super) static COMMAND: Command<Arguments> = Command {
                 |_, _| Ok(()),
             )
             .experimental(),
-            F::value(
-                "detach-keys",
-                "string",
-                "Override the key sequence for detaching a container",
-                |a, v| {
-                    a.detach_keys = Some(v.to_owned());
-                    Ok(())
-                },
-            ),
+            flags::detach_keys(|a, v| {
+                a.detach_keys = Some(v.to_owned());
+                Ok(())
+            }),
             F::switch("interactive", "Attach container's STDIN", |a, on| {
                 a.interactive = on;
             })

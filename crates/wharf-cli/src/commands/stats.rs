@@ -12,13 +12,13 @@ use wharf_wire::{
     ContainerStats, ContainerSummary, Event, EventsQuery, Filters, ListQuery, StatsQuery,
 };
 
-use super::ps::FORMAT_ABOUT;
 use super::{Command, Context};
 use crate::client::{Client, ClientError, Documents};
 use crate::failure::{Failure, chain};
 use crate::format::listing::{Kind, Row, Shape};
 use crate::format::units;
 use crate::grammar::{Arity, Flag, Grammar};
+use crate::options::flags;
 
 /// Between two pictures.
 const PERIOD: Duration = Duration::from_millis(500);
@@ -47,7 +47,7 @@ pub(super) static COMMAND: Command<Arguments> = Command {
                 |a, on| a.all = on,
             )
             .short('a'),
-            F::value("format", "string", FORMAT_ABOUT, |a, v| {
+            flags::format(|a, v| {
                 a.format = Some(v.to_owned());
                 Ok(())
             }),

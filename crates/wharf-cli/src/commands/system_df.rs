@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::format::listing::{Kind, ListingError, Row, Shape, align};
 use crate::format::units;
 use crate::grammar::{Arity, Flag, Grammar};
+use crate::options::flags;
 
 #[derive(Debug, Default)]
 pub(super) struct Arguments {
@@ -27,7 +28,7 @@ pub(super) static COMMAND: Command<Arguments> = Command {
     usage: "[OPTIONS]",
     grammar: Grammar {
         flags: &[&[
-            F::value("format", "string", ps::FORMAT_ABOUT, |a, v| {
+            flags::format(|a, v| {
                 a.format = Some(v.to_owned());
                 Ok(())
             }),

@@ -3,9 +3,9 @@
 use super::AnyCommand;
 use super::{
     attach, commit, completion, contexts, cp, create, dial_stdio, diff, events, exec, export,
-    history, image_inspect, image_prune, images, import, info, inspect, kill, load, logs, pause,
-    port, prune, ps, pull, rename, restart, rm, rmi, run, save, start, stats, stop, system_df, tag,
-    top, update, version, volumes, wait,
+    history, image_inspect, image_prune, images, import, info, inspect, kill, load, login, logout,
+    logs, pause, port, prune, ps, pull, push, rename, restart, rm, rmi, run, save, search, start,
+    stats, stop, system_df, tag, top, update, version, volumes, wait,
 };
 
 /// Every command, in the order of their plain names.
@@ -39,6 +39,8 @@ pub(super) static COMMANDS: &[&dyn AnyCommand] = &[
     &inspect::CONTAINER,
     &kill::COMMAND,
     &load::COMMAND,
+    &login::COMMAND,
+    &logout::COMMAND,
     &logs::COMMAND,
     &pause::PAUSE,
     &port::COMMAND,
@@ -46,12 +48,14 @@ pub(super) static COMMANDS: &[&dyn AnyCommand] = &[
     &prune::SYSTEM,
     &ps::COMMAND,
     &pull::COMMAND,
+    &push::COMMAND,
     &rename::COMMAND,
     &restart::COMMAND,
     &rm::COMMAND,
     &rmi::COMMAND,
     &run::COMMAND,
     &save::COMMAND,
+    &search::COMMAND,
     &start::COMMAND,
     &stats::COMMAND,
     &stop::COMMAND,
@@ -100,7 +104,9 @@ pub(super) static GROUPS: &[Group] = &[
 ];
 
 /// The commands the root's help shows first.
-pub(super) const COMMON: [&str; 7] = ["run", "exec", "ps", "pull", "images", "version", "info"];
+pub(super) const COMMON: [&str; 11] = [
+    "run", "exec", "ps", "pull", "push", "images", "login", "logout", "search", "version", "info",
+];
 
 /// Whether a command is for programs only and left out of the lists.
 pub(super) fn is_hidden(names: &[&str]) -> bool {
@@ -108,8 +114,8 @@ pub(super) fn is_hidden(names: &[&str]) -> bool {
 }
 
 /// Commands of Docker's; those that are not found are not served.
-const DOCKERS: &str = " build builder buildx checkpoint commit compose completion config container context cp image login logout manifest \
-    network node plugin prune push search secret service stack swarm system trust update volume ";
+const DOCKERS: &str = " build builder buildx checkpoint commit compose completion config container context cp image manifest \
+    network node plugin prune secret service stack swarm system trust update volume ";
 
 /// Finds a group.
 pub(super) fn group(name: &str) -> Option<&'static Group> {

@@ -66,8 +66,8 @@ pub(crate) struct ContainerArguments {
     pub(crate) platform: String,
     pub(crate) pull: Pull,
     pub(crate) quiet: bool,
-    /// Whether signatures are asked for, which is refused.
-    pub(crate) content_trust: bool,
+    /// Whether signatures are not asked for, where that is said; they are refused.
+    pub(crate) no_content_trust: Option<bool>,
     pub(crate) api_socket: bool,
     pub(crate) cidfile: String,
     pub(crate) detach: bool,

@@ -2,19 +2,43 @@
 
 use crate::grammar::Invalid;
 
-/// Reads a platform into the document the API takes.
+/// Text that is no platform.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PlatformError {
+    /// The operating system's name has letters that none has.
+    #[error(
+        "{0:?} is an invalid OS component of {1:?}: OSAndVersion specifier component must match \"^([A-Za-z0-9_-]+)(?:\\\\(([A-Za-z0-9_.-]*)\\\\))?$\": invalid argument"
+    )]
+    System(String, String),
+    /// Another part has.
+    #[error(
+        "{0:?} is an invalid component of {1:?}: platform specifier component must match \"^[A-Za-z0-9_.-]+$\": invalid argument"
+    )]
+    Part(String, String),
+    /// There are too many parts.
+    #[error("{0:?}: cannot parse platform specifier: invalid argument")]
+    Parts(String),
+}
+
+/// Reads a flag's platform into the document the API takes.
 pub(crate) fn parse(text: &str) -> Result<String, Invalid> {
+    document(text).map_err(|error| Invalid(format!("invalid platform: {error}")))
+}
+
+/// Reads a platform into the document the API takes.
+pub(crate) fn document(text: &str) -> Result<String, PlatformError> {
     let parts: Vec<&str> = text.split('/').collect();
-    let plain = |part: &&str| {
-        !part.is_empty()
-            && part
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
-    };
-    if let Some(part) = parts.iter().find(|part| !plain(part)) {
-        return Err(Invalid(format!(
-            "invalid platform: {part:?} is an invalid component of {text:?}: platform specifier component must match \"^[A-Za-z0-9_.-]+$\": invalid argument"
-        )));
+    if parts.len() > 3 {
+        return Err(PlatformError::Parts(text.to_owned()));
+    }
+    for (at, part) in parts.iter().enumerate() {
+        let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+        if at == 0 && (part.is_empty() || !part.bytes().all(letter)) {
+            return Err(PlatformError::System((*part).to_owned(), text.to_owned()));
+        }
+        if part.is_empty() || !part.bytes().all(|byte| letter(byte) || byte == b'.') {
+            return Err(PlatformError::Part((*part).to_owned(), text.to_owned()));
+        }
     }
     let document = match parts[..] {
         [os @ ("linux" | "windows" | "freebsd" | "darwin")] => {
@@ -29,11 +53,7 @@ pub(crate) fn parse(text: &str) -> Result<String, Invalid> {
         [os, architecture, variant] => {
             serde_json::json!({ "architecture": normal(architecture), "os": os, "variant": variant })
         }
-        _ => {
-            return Err(Invalid(format!(
-                "invalid platform: {text:?}: cannot parse platform specifier: invalid argument"
-            )));
-        }
+        _ => return Err(PlatformError::Parts(text.to_owned())),
     };
     Ok(document.to_string())
 }
@@ -66,5 +86,9 @@ mod tests {
             Ok(r#"{"architecture":"amd64","os":"linux"}"#)
         );
         assert!(parse("linux/").is_err() && parse("a/b/c/d").is_err() && parse("").is_err());
+        assert_eq!(
+            document("li nux").expect_err("a blank").to_string(),
+            r#""li nux" is an invalid OS component of "li nux": OSAndVersion specifier component must match "^([A-Za-z0-9_-]+)(?:\\(([A-Za-z0-9_.-]*)\\))?$": invalid argument"#
+        );
     }
 }

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use wharf_wire::stdcopy::{Decoder, FrameError, Stream};
 
 use super::stdio::{Input, Output};
-use crate::terminal::RawMode;
+use crate::terminal::Modes;
 use crate::terminal::escape::Escape;
 
 /// Bytes moved at once.
@@ -65,7 +65,7 @@ impl Session {
     /// Copies both ways until the session ends. The user's terminal is in raw mode meanwhile when the process has one.
     pub(crate) async fn run(self, connection: TokioIo<Upgraded>) -> Result<End, SessionError> {
         let raw = (self.terminal && self.input && crate::terminal::input_is_terminal())
-            .then(|| RawMode::enter(rustix::stdio::stdin()))
+            .then(|| Modes::raw(rustix::stdio::stdin()))
             .transpose()
             .map_err(SessionError::Input)?;
         let (reader, writer) = split(connection);

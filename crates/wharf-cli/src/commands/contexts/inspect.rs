@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 use crate::commands::inspect::{Shown, shown};
 use crate::commands::{Command, Context};
 use crate::failure::Failure;
-use crate::grammar::{Arity, Flag, Grammar};
+use crate::grammar::{Arity, Grammar};
+use crate::options::flags;
 use crate::settings::contexts::DEFAULT;
 
 #[derive(Debug, Default)]
@@ -18,15 +19,10 @@ pub(crate) static COMMAND: Command<Arguments> = Command {
     about: "Display detailed information on one or more contexts",
     usage: "[OPTIONS] [CONTEXT] [CONTEXT...]",
     grammar: Grammar {
-        flags: &[&[Flag::<Arguments>::value(
-            "format",
-            "string",
-            super::super::inspect::ABOUT_FORMAT,
-            |a, v| {
-                a.format = Some(v.to_owned());
-                Ok(())
-            },
-        )
+        flags: &[&[flags::format_of_one::<Arguments>(|a, v| {
+            a.format = Some(v.to_owned());
+            Ok(())
+        })
         .short('f')]],
         interspersed: true,
         arity: Arity::AtLeast(0),

@@ -1,12 +1,12 @@
 //! `context ls`: contexts as a table.
 
-use crate::commands::ps::FORMAT_ABOUT;
 use crate::commands::{Command, Context};
 use crate::environment;
 use crate::failure::Failure;
 use crate::format::listing::{Kind, Row, Shape};
 use crate::format::text;
 use crate::grammar::{Arity, Flag, Grammar};
+use crate::options::flags;
 use crate::settings::contexts::{DEFAULT, DOCKER, Meta};
 
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ pub(crate) static COMMAND: Command<Arguments> = Command {
     usage: "[OPTIONS]",
     grammar: Grammar {
         flags: &[&[
-            F::value("format", "string", FORMAT_ABOUT, |a, v| {
+            flags::format(|a, v| {
                 a.format = Some(v.to_owned());
                 Ok(())
             }),

@@ -2,13 +2,12 @@
 
 use wharf_wire::{Filters, Volume, VolumeList, VolumesQuery};
 
-use crate::commands::ps::FORMAT_ABOUT;
 use crate::commands::{Command, Context};
 use crate::failure::Failure;
 use crate::format::listing::{Kind, Row, Shape};
 use crate::format::units;
 use crate::grammar::{Arity, Flag, Grammar};
-use crate::options::filter;
+use crate::options::{filter, flags};
 
 #[derive(Debug, Default)]
 pub(in crate::commands) struct Arguments {
@@ -33,7 +32,7 @@ pub(in crate::commands) static COMMAND: Command<Arguments> = Command {
                 |a, v| filter::add(&mut a.filters, v),
             )
             .short('f'),
-            F::value("format", "string", FORMAT_ABOUT, |a, v| {
+            flags::format(|a, v| {
                 a.format = Some(v.to_owned());
                 Ok(())
             }),

@@ -62,8 +62,6 @@ pub(crate) enum BodyError {
     StorageOption,
     #[error("invalid pull option: '{0}': must be one of \"always\", \"missing\" or \"never\"")]
     Pull(String),
-    #[error("content trust is not supported: leave --disable-content-trust as it is")]
-    ContentTrust,
     #[error("conflicting options: cannot specify both --restart and --rm")]
     RestartAndRemove,
     #[error("conflicting options: cannot specify both {0} and per-network {1}")]
@@ -90,9 +88,6 @@ pub(crate) fn body(
     }
     if let Pull::Unknown(other) = &arguments.pull {
         return Err(BodyError::Pull(other.clone()));
-    }
-    if arguments.content_trust {
-        return Err(BodyError::ContentTrust);
     }
     if !arguments.mac.is_empty() && !is_mac(&arguments.mac) {
         return Err(BodyError::Mac(arguments.mac.clone()));

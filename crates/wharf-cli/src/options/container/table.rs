@@ -6,7 +6,9 @@
 
 use wharf_wire::{ThrottleDevice, WeightDevice};
 
-use super::super::{environment, gpus, hosts, key_value, mount, network, number, size, ulimit};
+use super::super::{
+    environment, flags, gpus, hosts, key_value, mount, network, number, size, ulimit,
+};
 use super::{ContainerArguments, Pull};
 use crate::grammar::{Flag, Invalid};
 
@@ -21,21 +23,13 @@ pub(crate) static RUN_ONLY: &[F] = &[
         |a, on| a.detach = on,
     )
     .short('d'),
-    F::value(
-        "detach-keys",
-        "string",
-        "Override the key sequence for detaching a container",
-        |a, v| {
-            a.detach_keys = Some(v.to_owned());
-            Ok(())
-        },
-    ),
-    F::switch(
-        "sig-proxy",
-        "Proxy received signals to the process",
-        |a, on| a.no_signal_proxy = !on,
-    )
-    .default("true"),
+    flags::detach_keys(|a, v| {
+        a.detach_keys = Some(v.to_owned());
+        Ok(())
+    }),
+    flags::signal_proxy("Proxy received signals to the process", |a, on| {
+        a.no_signal_proxy = !on;
+    }),
 ];
 
 /// Flags of `create` alone.
@@ -111,7 +105,7 @@ pub(crate) static SHARED: &[F] = &[
         Ok(())
     })
     .default("[]"),
-    F::switch("disable-content-trust", "Skip image verification", |a, on| a.content_trust = !on).default("true"),
+    flags::content_trust("Skip image verification", |a, on| a.no_content_trust = Some(on)),
     F::value("dns", "list", "Set custom DNS servers", |a, v| {
         a.dns.push(hosts::address(v)?);
         Ok(())
@@ -226,8 +220,7 @@ pub(crate) static SHARED: &[F] = &[
     F::value("pids-limit", "int", "Tune container pids limit (set -1 for unlimited)", |a, v| {
         store(&mut a.pids_limit, number::parse(v)?)
     }),
-    F::value("platform", "string", "Set platform if server is multi-platform capable", |a, v| text(&mut a.platform, v))
-    .since(32),
+    flags::platform(|a, v| text(&mut a.platform, v)),
     F::switch("privileged", "Give extended privileges to this container", |a, on| a.privileged = on),
     F::value("publish", "list", "Publish a container's port(s) to the host", |a, v| push(&mut a.publish, v)).short('p'),
     F::switch("publish-all", "Publish all exposed ports to random ports", |a, on| a.publish_all = on).short('P'),
