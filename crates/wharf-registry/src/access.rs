@@ -1,29 +1,31 @@
 //! Who may do what.
 //!
-//! Passwords are those of an htpasswd file with bcrypt entries, as `htpasswd -B` writes them: the one
-//! form that file knows that is fit for its purpose. A check costs some 50 ms on purpose, so what was
-//! right once is remembered, as a keyed hash of name and password, for a while.
+//! A request is somebody's: nobody's who says so ([`Caller::anonymous`]), a user's with name and
+//! password, or a bearer's of a token. What a caller may do is what the policy allows its name; a
+//! bearer must also have been granted it.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+mod der;
+mod htpasswd;
+mod jwt;
+mod policy;
+mod tokens;
 
-use ring::hmac;
-use ring::rand::SystemRandom;
+use std::path::PathBuf;
+use std::sync::Arc;
 
-/// How long a password that was right is not checked again.
-const REMEMBERED: Duration = Duration::from_secs(60);
+use http::HeaderMap;
+use jiff::Timestamp;
+use wharf_types::Repository;
 
-/// Most passwords remembered at a time.
-const MOST_REMEMBERED: usize = 1024;
+pub use self::htpasswd::Htpasswd;
+pub use self::jwt::KeyError;
+pub use self::policy::{Action, Policy};
+pub use self::tokens::{IssueSettings, TokenSettings, Tokens, TrustSettings};
 
-/// Longest htpasswd file, in bytes.
-const MAX_FILE: usize = 1024 * 1024;
+pub(crate) use self::jwt::Grant;
+pub(crate) use self::tokens::Scope;
 
-/// An entry nobody knows the password of, checked for names that are not in the file: whether a name
-/// is there must not show in the time an answer takes.
-const NOBODY: &str = "$2y$10$abcdefghijklmnopqrstuuH1iLzuXJqXy9r1a8NoTYfNTvPbaSDAK";
+use crate::watched::Watched;
 
 /// Why nobody can be told apart.
 #[derive(Debug, thiserror::Error)]
@@ -46,168 +48,278 @@ pub enum AccessError {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// A file that is no policy.
+    #[error("policy {path}: {what}", path = path.display())]
+    Policy {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A file without a key that can be used.
+    #[error("keys in {path}", path = path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: KeyError,
+    },
     /// The system gave no random numbers.
     #[error("no random numbers to be had")]
     Random,
 }
 
-/// Names and the hashes of their passwords.
-pub struct Htpasswd {
-    entries: HashMap<String, String>,
-    key: hmac::Key,
-    remembered: Mutex<HashMap<Vec<u8>, Instant>>,
+/// The rules that say who may do what.
+#[derive(Debug)]
+pub enum Rules {
+    /// Rules that stay as they are.
+    Fixed(Arc<Policy>),
+    /// Rules of a file.
+    File(Watched<Policy, AccessError>),
 }
 
-impl std::fmt::Debug for Htpasswd {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Htpasswd")
-            .field("entries", &self.entries.len())
-            .finish_non_exhaustive()
-    }
-}
-
-impl Htpasswd {
-    /// Reads a file.
+impl Rules {
+    /// Reads a policy's file, now and when it changes.
     ///
     /// # Errors
-    /// It cannot be read, or a line of it is not an entry with a bcrypt hash.
-    pub fn read(path: &Path) -> Result<Self, AccessError> {
-        let failed = |source| AccessError::Read {
-            path: path.to_owned(),
-            source,
-        };
-        let text = std::fs::read_to_string(path).map_err(failed)?;
-        if text.len() > MAX_FILE {
-            return Err(failed(std::io::ErrorKind::FileTooLarge.into()));
-        }
-        let mut entries = HashMap::new();
-        for (index, line) in text.lines().enumerate() {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let (name, hash) = entry(line).map_err(|what| AccessError::Line {
-                path: path.to_owned(),
-                line: index + 1,
-                what,
-            })?;
-            entries.insert(name.to_owned(), hash.to_owned());
-        }
-        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
-            .map_err(|_| AccessError::Random)?;
-        Ok(Self {
-            entries,
-            key,
-            remembered: Mutex::default(),
-        })
+    /// It cannot be read, or is no policy.
+    pub fn file(path: PathBuf) -> Result<Self, AccessError> {
+        let read = path.clone();
+        Watched::new(vec![path], move || Policy::read(&read)).map(Self::File)
     }
 
-    /// Returns whether the password is this name's. It may take tens of milliseconds: not for a thread that serves others.
-    #[must_use]
-    pub fn check(&self, name: &str, password: &str) -> bool {
-        let mut proof = hmac::Context::with_key(&self.key);
-        // The length keeps ("ab", "c") and ("a", "bc") apart.
-        proof.update(&(name.len() as u64).to_be_bytes());
-        proof.update(name.as_bytes());
-        proof.update(password.as_bytes());
-        let proof = proof.sign().as_ref().to_vec();
-        let now = Instant::now();
-        {
-            let remembered = self
-                .remembered
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            if remembered
-                .get(&proof)
-                .is_some_and(|since| now.duration_since(*since) < REMEMBERED)
-            {
-                return true;
-            }
+    fn get(&self) -> Arc<Policy> {
+        match self {
+            Self::Fixed(policy) => Arc::clone(policy),
+            Self::File(file) => file.get(),
         }
-        let hash = self.entries.get(name);
-        let right = bcrypt::verify(password, hash.map_or(NOBODY, String::as_str)).unwrap_or(false)
-            && hash.is_some();
-        if right {
-            let mut remembered = self
-                .remembered
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            if remembered.len() >= MOST_REMEMBERED {
-                remembered.clear();
-            }
-            remembered.insert(proof, now);
-        }
-        right
     }
 }
 
-fn entry(line: &str) -> Result<(&str, &str), &'static str> {
-    let (name, hash) = line.split_once(':').ok_or("expected name:hash")?;
-    if name.is_empty() {
-        return Err("the name is empty");
+impl From<Policy> for Rules {
+    fn from(policy: Policy) -> Self {
+        Self::Fixed(Arc::new(policy))
     }
-    let bcrypt = ["$2y$", "$2a$", "$2b$"]
-        .iter()
-        .any(|prefix| hash.starts_with(prefix));
-    bcrypt
-        .then_some((name, hash))
-        .ok_or("only bcrypt hashes are accepted: make them with htpasswd -B")
 }
 
-/// Who may do what.
-#[derive(Debug, Default)]
-pub enum Access {
-    /// Everybody may do everything: for a listener nobody else reaches.
-    #[default]
-    Open,
-    /// Who has a name and password may do everything.
-    Basic(Box<Basic>),
-}
-
-/// Names and passwords, and what they are needed for.
+/// Who may do what, and how they show who they are.
 #[derive(Debug)]
-pub struct Basic {
-    /// The names.
-    pub users: Htpasswd,
-    /// What a client shows its user.
+pub struct Access {
+    /// The rules.
+    pub rules: Rules,
+    /// Names and passwords.
+    pub users: Option<Watched<Htpasswd, AccessError>>,
+    /// What a client shows its user when it asks for a password.
     pub realm: String,
-    /// Whether everybody may read.
-    pub anonymous_read: bool,
+    /// Tokens, when clients are to show these rather than passwords.
+    pub tokens: Option<Tokens>,
 }
 
-/// What a request does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Action {
-    Read,
-    Write,
+/// Who a request is from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Caller {
+    /// The name, unless the caller gave none.
+    pub(crate) name: Option<String>,
+    /// What a token allows; `None` for who came without one.
+    pub(crate) grants: Option<Arc<[Grant]>>,
+}
+
+impl Caller {
+    /// Somebody who says not who they are.
+    pub(crate) fn anonymous() -> Self {
+        Self {
+            name: None,
+            grants: None,
+        }
+    }
+
+    fn named(name: String) -> Self {
+        Self {
+            name: Some(name),
+            ..Self::anonymous()
+        }
+    }
+
+    /// Returns whether the caller said who it is, rightly.
+    pub(crate) fn is_known(&self) -> bool {
+        self.name.is_some() || self.grants.is_some()
+    }
+}
+
+/// What a request shows of its sender.
+pub(crate) enum Shown {
+    Nothing,
+    Password(String, String),
+    Token(String),
+    /// Something that cannot be read.
+    Garbage,
+}
+
+/// Why the sender is not who they say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Unknown {
+    Password,
+    Token(String),
 }
 
 impl Access {
-    /// Returns the challenge to answer with when the request may not do this.
-    pub(crate) fn refuse(
-        &self,
-        action: Action,
-        base: bool,
-        credentials: Option<&(String, String)>,
-    ) -> Option<String> {
-        let Self::Basic(basic) = self else {
-            return None;
+    /// Everybody may do everything: for a listener nobody else reaches.
+    #[must_use]
+    pub fn open() -> Self {
+        Self {
+            rules: Policy::open().into(),
+            users: None,
+            realm: String::new(),
+            tokens: None,
+        }
+    }
+
+    /// Reads names and passwords from a file, now and when it changes.
+    ///
+    /// # Errors
+    /// It cannot be read, or is no htpasswd file with bcrypt entries.
+    pub fn users(path: PathBuf) -> Result<Watched<Htpasswd, AccessError>, AccessError> {
+        let read = path.clone();
+        Watched::new(vec![path], move || Htpasswd::read(&read))
+    }
+
+    /// Returns whether everybody may do everything.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.tokens.is_none() && self.policy().is_open()
+    }
+
+    /// Returns the rules in force.
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        self.rules.get()
+    }
+
+    /// Says who the sender is without taking time, if that can be said.
+    pub(crate) fn recognise(&self, shown: &Shown) -> Option<Result<Caller, Unknown>> {
+        match shown {
+            Shown::Nothing => Some(Ok(Caller::anonymous())),
+            Shown::Garbage => Some(Err(Unknown::Password)),
+            Shown::Token(token) => Some(match &self.tokens {
+                Some(tokens) => tokens
+                    .check(token, Timestamp::now())
+                    .map_err(|error| Unknown::Token(error.to_string())),
+                None => Err(Unknown::Password),
+            }),
+            Shown::Password(name, password) => match &self.users {
+                // A password nobody asked for says nothing.
+                None if self.tokens.is_none() => Some(Ok(Caller::anonymous())),
+                None => Some(Err(Unknown::Password)),
+                Some(users) => users
+                    .get()
+                    .recall(name, password)
+                    .then(|| Ok(Caller::named(name.clone()))),
+            },
+        }
+    }
+
+    /// Says who the sender is; a password takes its time: not for a thread that serves others.
+    pub(crate) fn identify(&self, shown: Shown) -> Result<Caller, Unknown> {
+        if let Some(known) = self.recognise(&shown) {
+            return known;
+        }
+        let (Shown::Password(name, password), Some(users)) = (shown, &self.users) else {
+            return Err(Unknown::Password);
         };
-        let allowed = match credentials {
-            Some((name, password)) => basic.users.check(name, password),
-            // `docker login` asks the base path, and must not be told that a wrong password is right.
-            None => basic.anonymous_read && action == Action::Read && !base,
-        };
-        (!allowed).then(|| format!("Basic realm=\"{}\"", basic.realm.replace(['"', '\\'], "")))
+        if users.get().check(&name, &password) {
+            Ok(Caller::named(name))
+        } else {
+            Err(Unknown::Password)
+        }
+    }
+
+    /// Returns whether a caller may do this.
+    pub(crate) fn allows(&self, caller: &Caller, repository: &Repository, action: Action) -> bool {
+        self.grants(caller, repository, action)
+            && self
+                .policy()
+                .allows(caller.name.as_deref(), repository, action)
+    }
+
+    /// Returns whether a caller's token allows this, or it needs none.
+    pub(crate) fn grants(&self, caller: &Caller, repository: &Repository, action: Action) -> bool {
+        match (&caller.grants, &self.tokens) {
+            (Some(grants), _) => granted(grants, repository, action),
+            // With tokens, who has none has nothing; people show a password instead.
+            (None, Some(_)) => caller.name.is_some(),
+            (None, None) => true,
+        }
+    }
+
+    /// Returns whether a caller may ask which repositories there are; it is shown those it may pull.
+    pub(crate) fn allows_catalog(&self, caller: &Caller) -> bool {
+        match (&caller.grants, &self.tokens) {
+            (Some(grants), _) => grants
+                .iter()
+                .any(|grant| grant.kind == "registry" && grant.name == "catalog"),
+            (None, Some(_)) => caller.name.is_some(),
+            (None, None) => true,
+        }
+    }
+
+    /// Returns whether a caller may see that a repository is there.
+    pub(crate) fn shows(&self, caller: &Caller, repository: &Repository) -> bool {
+        self.policy()
+            .allows(caller.name.as_deref(), repository, Action::Pull)
+    }
+
+    /// Returns whether everybody must say who they are, or show a token, before they are told that this
+    /// is a registry: `docker login` asks that, and must not be told that a wrong password is right.
+    pub(crate) fn asks_at_base(&self) -> bool {
+        self.users.is_some() || self.tokens.is_some()
+    }
+
+    /// Returns the challenge of who shows passwords.
+    pub(crate) fn password_challenge(&self) -> String {
+        format!("Basic realm=\"{}\"", quotable(&self.realm))
     }
 }
 
-/// Reads `Authorization: Basic …`.
-pub(crate) fn credentials(headers: &http::HeaderMap) -> Option<(String, String)> {
+fn granted(grants: &[Grant], repository: &Repository, action: Action) -> bool {
+    // The policy, if there is one, tells pushes that replace from those that add; tokens do not.
+    let wanted = match action {
+        Action::Pull => "pull",
+        Action::Push | Action::Overwrite => "push",
+        Action::Delete => "delete",
+    };
+    grants.iter().any(|grant| {
+        grant.kind == "repository"
+            && grant.name == repository.as_str()
+            && grant
+                .actions
+                .iter()
+                .any(|action| action == wanted || action == "*")
+    })
+}
+
+/// Text for between quotes in a header.
+fn quotable(text: &str) -> String {
+    text.replace(['"', '\\'], "")
+}
+
+/// Reads `Authorization`.
+pub(crate) fn shown(headers: &HeaderMap) -> Shown {
+    let Some(text) = headers.get(http::header::AUTHORIZATION) else {
+        return Shown::Nothing;
+    };
+    let read = text.to_str().ok().and_then(|text| {
+        let (scheme, rest) = text.split_once(' ')?;
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return Some(Shown::Token(rest.trim().to_owned()));
+        }
+        let (name, password) = password(scheme, rest)?;
+        Some(Shown::Password(name, password))
+    });
+    read.unwrap_or(Shown::Garbage)
+}
+
+fn password(scheme: &str, encoded: &str) -> Option<(String, String)> {
     use base64::Engine as _;
 
-    let text = headers.get(http::header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, encoded) = text.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
@@ -222,59 +334,81 @@ pub(crate) fn credentials(headers: &http::HeaderMap) -> Option<(String, String)>
 mod tests {
     use super::*;
 
-    fn users(text: &str) -> Result<Htpasswd, AccessError> {
-        let file = tempfile::NamedTempFile::new().expect("a file");
-        std::fs::write(file.path(), text).expect("written");
-        Htpasswd::read(file.path())
+    fn repository() -> Repository {
+        "a/b".parse().expect("a name")
     }
 
-    #[test]
-    fn a_password_is_checked_and_remembered() {
-        let hash = bcrypt::hash("geheim", 4).expect("a hash");
-        let users = users(&format!("# people\n\nanna:{hash}\n")).expect("a file");
-        for _ in 0..2 {
-            assert!(users.check("anna", "geheim"));
-            assert!(!users.check("anna", "geheim2"));
-            assert!(!users.check("annag", "eheim"));
-            assert!(!users.check("", ""));
+    fn bearer(name: Option<&str>, actions: &[&str]) -> Caller {
+        Caller {
+            name: name.map(str::to_owned),
+            grants: Some(Arc::from([Grant {
+                kind: "repository".to_owned(),
+                name: "a/b".to_owned(),
+                actions: actions.iter().map(|action| (*action).to_owned()).collect(),
+            }])),
+        }
+    }
+
+    fn with_tokens(policy: Policy) -> Access {
+        Access {
+            rules: policy.into(),
+            tokens: Some(
+                Tokens::new(TokenSettings {
+                    service: "s".to_owned(),
+                    realm: None,
+                    issue: None,
+                    trust: None,
+                })
+                .expect("nothing to read"),
+            ),
+            ..Access::open()
         }
     }
 
     #[test]
-    fn other_hashes_are_refused_with_their_line() {
-        for text in ["anna:{SHA}xxx", "\nanna", ":$2y$05$x", "anna:$apr1$x"] {
-            assert!(
-                matches!(users(text), Err(AccessError::Line { .. })),
-                "{text}"
-            );
-        }
+    fn a_bearer_needs_the_grant_and_the_policy() {
+        let access = with_tokens(Policy::users(true));
+        let allows = |caller: &Caller, action| access.allows(caller, &repository(), action);
+        assert!(allows(&bearer(Some("anna"), &["push"]), Action::Push));
+        assert!(allows(&bearer(Some("anna"), &["push"]), Action::Overwrite));
+        assert!(!allows(&bearer(Some("anna"), &["push"]), Action::Pull));
+        assert!(!allows(&bearer(Some("anna"), &["pull"]), Action::Delete));
+        assert!(allows(&bearer(None, &["pull", "push"]), Action::Pull));
+        assert!(!allows(&bearer(None, &["pull", "push"]), Action::Push));
+        assert!(!allows(&Caller::anonymous(), Action::Pull));
+        let other = "a/c".parse().expect("a name");
+        assert!(!access.allows(&bearer(Some("anna"), &["*"]), &other, Action::Pull));
     }
 
     #[test]
-    fn who_may_do_what() {
-        let hash = bcrypt::hash("p", 4).expect("a hash");
-        let mut access = Access::Basic(Box::new(Basic {
-            users: users(&format!("u:{hash}")).expect("a file"),
-            realm: "a \"b\"".to_owned(),
-            anonymous_read: false,
-        }));
-        let right = ("u".to_owned(), "p".to_owned());
-        let wrong = ("u".to_owned(), "q".to_owned());
-        assert_eq!(access.refuse(Action::Write, false, Some(&right)), None);
-        assert_eq!(
-            access.refuse(Action::Read, false, None).as_deref(),
-            Some("Basic realm=\"a b\"")
-        );
-        assert!(access.refuse(Action::Read, false, Some(&wrong)).is_some());
-        if let Access::Basic(basic) = &mut access {
-            basic.anonymous_read = true;
+    fn without_tokens_the_policy_decides() {
+        let access = Access {
+            rules: Policy::users(true).into(),
+            ..Access::open()
+        };
+        let anna = Caller::named("anna".to_owned());
+        assert!(access.allows(&anna, &repository(), Action::Delete));
+        assert!(access.allows(&Caller::anonymous(), &repository(), Action::Pull));
+        assert!(!access.allows(&Caller::anonymous(), &repository(), Action::Push));
+    }
+
+    #[test]
+    fn what_a_request_shows_is_read() {
+        let read = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(http::header::AUTHORIZATION, text.parse().expect("a value"));
+            match shown(&headers) {
+                Shown::Nothing => "nothing".to_owned(),
+                Shown::Password(name, password) => format!("{name}/{password}"),
+                Shown::Token(token) => token,
+                Shown::Garbage => "garbage".to_owned(),
+            }
+        };
+        assert_eq!(read("Basic YTpiOmM="), "a/b:c");
+        assert_eq!(read("basic YTpiOmM="), "a/b:c");
+        assert_eq!(read("Bearer x.y.z"), "x.y.z");
+        for text in ["Basic", "Basic !", "Digest x", "Basic YWI="] {
+            assert_eq!(read(text), "garbage", "{text}");
         }
-        assert_eq!(access.refuse(Action::Read, false, None), None);
-        assert!(access.refuse(Action::Read, true, None).is_some());
-        assert!(access.refuse(Action::Write, false, None).is_some());
-        assert!(
-            access.refuse(Action::Read, false, Some(&wrong)).is_some(),
-            "wrong is not anonymous"
-        );
     }
 }

@@ -1,20 +1,27 @@
-//! Bodies, and the bridges between them and blocking reads and writes of files.
+//! Bodies, and the bridges between them and files.
+//!
+//! Files are read and written on threads that may wait, a piece at a time: between two pieces no thread
+//! is held, so that slow clients, however many, hold up nobody else.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read as _};
+use std::time::Duration;
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
-use tokio::sync::mpsc;
 
 /// Bytes of a file read at a time.
 const PIECE: usize = 256 * 1024;
 
-/// Pieces that may wait between a thread and the network; with [`PIECE`] the bound of a request's memory.
-const QUEUE: usize = 2;
+/// Bytes of a body that are written to a file at a time. As many again may arrive meanwhile: the bound
+/// of an upload's memory is twice this, and the connection's own buffer.
+pub(crate) const BATCH: usize = 256 * 1024;
+
+/// Longest time a body may stand still: whoever holds an upload must go on with it, or let go.
+const STALL: Duration = Duration::from_secs(60);
 
 /// The body of an answer.
 pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
@@ -31,69 +38,43 @@ pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
 
 /// `length` bytes of a file from where it stands.
 pub(crate) fn file(file: File, length: u64) -> Body {
-    let (queue, pieces) = mpsc::channel(QUEUE);
-    tokio::task::spawn_blocking(move || {
-        let mut rest = file.take(length);
-        loop {
-            let mut piece = Vec::with_capacity(PIECE);
-            let read = rest.by_ref().take(PIECE as u64).read_to_end(&mut piece);
-            let (last, piece) = match read {
-                Ok(0) if rest.limit() == 0 => return,
-                Ok(0) => (true, Err(io::ErrorKind::UnexpectedEof.into())),
-                Ok(_) => (false, Ok(Bytes::from(piece))),
-                Err(error) => (true, Err(error)),
-            };
-            // A client that left is nobody's failure.
-            if queue.blocking_send(piece).is_err() || last {
-                return;
-            }
+    let pieces = stream::try_unfold((file, length), |(file, rest)| async move {
+        if rest == 0 {
+            return Ok(None);
         }
+        let read = tokio::task::spawn_blocking(move || piece(file, rest)).await;
+        let (file, piece) = read.map_err(io::Error::other)??;
+        let rest = rest.saturating_sub(piece.len() as u64);
+        Ok(Some((Frame::data(piece), (file, rest))))
     });
-    let frames = stream::unfold(pieces, |mut pieces| async {
-        let piece: io::Result<Bytes> = pieces.recv().await?;
-        Some((piece.map(Frame::data), pieces))
-    });
-    StreamBody::new(frames).boxed_unsync()
+    StreamBody::new(pieces).boxed_unsync()
 }
 
-/// A request's body as a blocking reader, for a thread of its own.
-pub(crate) struct BodyReader {
-    pieces: mpsc::Receiver<io::Result<Bytes>>,
-    piece: Bytes,
+fn piece(mut file: File, rest: u64) -> io::Result<(File, Bytes)> {
+    let length = usize::try_from(rest).unwrap_or(PIECE).min(PIECE);
+    let mut piece = Vec::with_capacity(length);
+    file.by_ref().take(length as u64).read_to_end(&mut piece)?;
+    if piece.is_empty() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok((file, piece.into()))
 }
 
-impl BodyReader {
-    pub(crate) fn new(mut body: Incoming) -> Self {
-        let (queue, pieces) = mpsc::channel(QUEUE);
-        tokio::spawn(async move {
-            while let Some(frame) = body.frame().await {
-                let piece = match frame {
-                    Ok(frame) => frame.into_data().map_or_else(|_| Ok(Bytes::new()), Ok),
-                    Err(error) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, error)),
-                };
-                // The reader gave up.
-                if queue.send(piece).await.is_err() {
-                    return;
+/// Returns the next bytes of a request's body; `None` at its end.
+pub(crate) async fn next(body: &mut Incoming) -> io::Result<Option<Bytes>> {
+    loop {
+        let Ok(frame) = tokio::time::timeout(STALL, body.frame()).await else {
+            return Err(io::ErrorKind::TimedOut.into());
+        };
+        match frame.transpose() {
+            Ok(None) => return Ok(None),
+            Ok(Some(frame)) => {
+                // Trailers say nothing here.
+                if let Ok(bytes) = frame.into_data() {
+                    return Ok(Some(bytes));
                 }
             }
-        });
-        Self {
-            pieces,
-            piece: Bytes::new(),
+            Err(error) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, error)),
         }
-    }
-}
-
-impl Read for BodyReader {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        while self.piece.is_empty() {
-            match self.pieces.blocking_recv() {
-                Some(piece) => self.piece = piece?,
-                None => return Ok(0),
-            }
-        }
-        let length = out.len().min(self.piece.len());
-        self.piece.copy_to_slice(&mut out[..length]);
-        Ok(length)
     }
 }

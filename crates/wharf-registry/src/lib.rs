@@ -8,15 +8,30 @@
 mod access;
 mod body;
 mod document;
+mod metrics;
+mod operator;
+mod page;
+mod rate;
 mod refusal;
 mod routes;
 mod server;
 mod storage;
 mod target;
+mod tls;
+mod under_way;
+mod watched;
 
-pub use access::{Access, AccessError, Basic, Htpasswd};
-pub use server::{Service, serve};
-pub use storage::{
-    Collected, Expected, FileError, InvalidDocument, Manifest, ManifestName, OpenError, Retention,
-    Storage, StorageError, Stored, UploadError,
+pub use access::{
+    Access, AccessError, Action, Htpasswd, IssueSettings, KeyError, Policy, Rules, TokenSettings,
+    Tokens, TrustSettings,
 };
+pub use metrics::Totals;
+pub use rate::Rate;
+pub use server::{Listeners, Service, serve};
+pub use storage::{
+    Collected, Expected, FileError, InvalidDocument, Manifest, ManifestName, OpenError, Overview,
+    Overwrite, Quota, QuotaExceeded, Retention, Storage, StorageError, Stored, Summary,
+    UploadError, UploadWriter,
+};
+pub use tls::{Tls, TlsError, TlsFiles};
+pub use watched::Watched;

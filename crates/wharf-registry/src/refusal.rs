@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::storage::{StorageError, UploadError};
 
 /// Why a request is refused.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
     code: &'static str,
@@ -15,6 +15,8 @@ pub(crate) struct Refusal {
     pub(crate) challenge: Option<String>,
     /// How many bytes an upload has, for a client that goes on.
     pub(crate) offset: Option<u64>,
+    /// Seconds after which to try again.
+    pub(crate) retry_after: Option<u64>,
 }
 
 impl Refusal {
@@ -25,6 +27,7 @@ impl Refusal {
             message: message.into(),
             challenge: None,
             offset: None,
+            retry_after: None,
         }
     }
 
@@ -42,6 +45,25 @@ impl Refusal {
 
     pub(crate) fn unsupported(message: impl Into<String>) -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", message)
+    }
+
+    pub(crate) fn denied(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "DENIED", message)
+    }
+
+    pub(crate) fn unauthorized(challenge: String) -> Self {
+        let mut refusal = Self::new(
+            StatusCode::UNAUTHORIZED,
+            "UNAUTHORIZED",
+            "authentication required",
+        );
+        refusal.challenge = Some(challenge);
+        refusal
+    }
+
+    /// Something that should not happen; the text says what, and has nothing in it that a client must not see.
+    pub(crate) fn unknown(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", message)
     }
 
     pub(crate) fn not_found() -> Self {
@@ -65,7 +87,9 @@ impl From<StorageError> for Refusal {
             StorageError::NoManifest { .. } => (StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN"),
             StorageError::NoBlob { .. } => (StatusCode::NOT_FOUND, "BLOB_UNKNOWN"),
             StorageError::Incomplete { .. } => (StatusCode::BAD_REQUEST, "MANIFEST_BLOB_UNKNOWN"),
-            StorageError::InUse { .. } => (StatusCode::FORBIDDEN, "DENIED"),
+            StorageError::InUse { .. }
+            | StorageError::TagExists { .. }
+            | StorageError::Quota(_) => (StatusCode::FORBIDDEN, "DENIED"),
             StorageError::Digest { .. } => (StatusCode::BAD_REQUEST, "DIGEST_INVALID"),
             StorageError::Document(_) => (StatusCode::BAD_REQUEST, "MANIFEST_INVALID"),
             StorageError::File(_) => return internal(&error),
@@ -85,7 +109,8 @@ impl From<UploadError> for Refusal {
         let (status, code) = match &error {
             UploadError::Unknown(_) => (StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN"),
             UploadError::Busy(_) => (StatusCode::CONFLICT, "BLOB_UPLOAD_INVALID"),
-            UploadError::Offset { .. } => {
+            UploadError::Foreign(_) | UploadError::Quota(_) => (StatusCode::FORBIDDEN, "DENIED"),
+            UploadError::Offset { .. } | UploadError::Length { .. } => {
                 (StatusCode::RANGE_NOT_SATISFIABLE, "BLOB_UPLOAD_INVALID")
             }
             UploadError::Digest { .. } => (StatusCode::BAD_REQUEST, "DIGEST_INVALID"),
@@ -102,16 +127,17 @@ impl From<UploadError> for Refusal {
 
 /// What went wrong here is for the log, not for the client.
 fn internal(error: &dyn std::error::Error) -> Refusal {
-    let mut chain = error.to_string();
+    tracing::error!(error = chain(error), "a request failed");
+    Refusal::unknown("the registry could not do this; its log says why")
+}
+
+/// Returns the text of an error with those of its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(source) = cause {
-        chain = format!("{chain}: {source}");
+        text = format!("{text}: {source}");
         cause = source.source();
     }
-    tracing::error!(error = chain, "a request failed");
-    Refusal::new(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "UNKNOWN",
-        "the registry could not do this; its log says why",
-    )
+    text
 }

@@ -1,8 +1,11 @@
 //! From a request to its answer.
 
 mod blobs;
+mod gate;
 mod listing;
 mod manifests;
+mod search;
+mod token;
 
 use std::sync::Arc;
 
@@ -13,22 +16,20 @@ use hyper::body::Incoming;
 use wharf_types::{Digest, Repository, UploadId};
 use wharf_wire::query::Query;
 
-use crate::access::{self, Access, Action};
+use crate::access::{Action, Caller};
 use crate::body::{self, Body};
+use crate::page;
 use crate::refusal::Refusal;
+use crate::server::{Peer, Registry};
 use crate::storage::Storage;
 use crate::target::Target;
-
-/// What a registry answers from.
-#[derive(Debug)]
-pub(crate) struct Registry {
-    pub(crate) storage: Storage,
-    pub(crate) access: Access,
-}
+use crate::under_way::UnderWay;
 
 /// A request that may do what it asks for.
 pub(crate) struct Call {
     pub(crate) registry: Arc<Registry>,
+    pub(crate) peer: Peer,
+    pub(crate) caller: Caller,
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
     pub(crate) query: Query,
@@ -46,30 +47,44 @@ impl Call {
     ) -> Result<T, Refusal> {
         let registry = Arc::clone(&self.registry);
         let done = tokio::task::spawn_blocking(move || work(&registry.storage)).await;
-        done.map_err(|error| {
-            Refusal::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "UNKNOWN",
-                error.to_string(),
-            )
-        })?
-        .map_err(Into::into)
+        done.map_err(|error| Refusal::unknown(error.to_string()))?
+            .map_err(Into::into)
     }
 
     pub(crate) fn header(&self, name: header::HeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
+
+    /// Returns whether the caller may do this.
+    pub(crate) fn may(&self, repository: &Repository, action: Action) -> bool {
+        self.registry
+            .access
+            .allows(&self.caller, repository, action)
+    }
+
+    /// Returns whether the caller may see that a repository is there.
+    pub(crate) fn sees(&self, repository: &Repository) -> bool {
+        self.registry.access.shows(&self.caller, repository)
+    }
+
+    /// Returns where the client reached this server, `https://host:port`.
+    pub(crate) fn origin(&self) -> String {
+        self.registry.origin(self.peer, &self.headers)
+    }
 }
 
 /// Answers a request.
-pub(crate) async fn answer(registry: Arc<Registry>, request: Request<Incoming>) -> Answer {
-    let method = request.method().clone();
-    let path = request.uri().path().to_owned();
-    let mut answer = match dispatch(registry, request).await {
+pub(crate) async fn answer(
+    registry: Arc<Registry>,
+    peer: Peer,
+    request: Request<Incoming>,
+) -> Answer {
+    let mut under_way = UnderWay::begin(&registry, peer, &request);
+    let target = Target::read(request.uri().path());
+    let mut answer = match dispatch(registry, peer, &mut under_way, &target, request).await {
         Ok(answer) => answer,
         Err(refusal) => refused(&refusal),
     };
-    tracing::debug!(%method, path, status = answer.status().as_u16(), "answered");
     let headers = answer.headers_mut();
     headers.insert(
         "docker-distribution-api-version",
@@ -79,33 +94,48 @@ pub(crate) async fn answer(registry: Arc<Registry>, request: Request<Incoming>) 
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
-    answer
+    under_way.answered(target.as_ref().ok(), answer)
 }
 
-async fn dispatch(registry: Arc<Registry>, request: Request<Incoming>) -> Result<Answer, Refusal> {
-    let target = Target::read(request.uri().path())?;
-    if target == Target::Health {
-        return Ok(json(StatusCode::OK, b"{}".as_slice()));
+async fn dispatch(
+    registry: Arc<Registry>,
+    peer: Peer,
+    under_way: &mut UnderWay,
+    target: &Result<Target, Refusal>,
+    request: Request<Incoming>,
+) -> Result<Answer, Refusal> {
+    gate::limit(&registry, peer, target)?;
+    let target = target.as_ref().map_err(Clone::clone)?;
+    match target {
+        Target::Health => return Ok(json(StatusCode::OK, b"{}".as_slice())),
+        Target::Ready => return Ok(ready(&registry)),
+        _ => {}
     }
     let query = Query::parse(request.uri().query().unwrap_or_default())
         .map_err(|error| Refusal::name(error.to_string()))?;
     let (head, body) = request.into_parts();
-    let action = if matches!(head.method, Method::GET | Method::HEAD) {
-        Action::Read
-    } else {
-        Action::Write
-    };
-    authorize(&registry, action, &target, &head.headers).await?;
-    let mut call = Call {
+    let caller = gate::identify(&registry, peer, target, &head.headers).await?;
+    under_way.is_from(&caller);
+    let call = Call {
         registry,
+        peer,
+        caller,
         method: head.method,
         headers: head.headers,
         query,
         body: Some(body),
     };
+    gate::authorize(&call, target)?;
+    route(call, target.clone()).await
+}
+
+async fn route(mut call: Call, target: Target) -> Result<Answer, Refusal> {
     let read = matches!(call.method, Method::GET | Method::HEAD);
     match (target, call.method.clone()) {
         (Target::Base, _) if read => Ok(json(StatusCode::OK, b"{}".as_slice())),
+        (Target::Token, Method::GET) => token::issue(&call),
+        (Target::Search, Method::GET) => search::search(&call),
+        (Target::Page(page), _) if read => page::answer(&call, page).await,
         (Target::Catalog, Method::GET) => listing::catalog(&call),
         (Target::Tags(name), Method::GET) => listing::tags(&call, &name),
         (Target::Referrers(name, subject), Method::GET) => {
@@ -131,38 +161,17 @@ async fn dispatch(registry: Arc<Registry>, request: Request<Incoming>) -> Result
     }
 }
 
-async fn authorize(
-    registry: &Arc<Registry>,
-    action: Action,
-    target: &Target,
-    headers: &HeaderMap,
-) -> Result<(), Refusal> {
-    if matches!(registry.access, Access::Open) {
-        return Ok(());
+/// Whether a balancer should send more requests here.
+pub(crate) fn ready(registry: &Registry) -> Answer {
+    if registry.is_draining() {
+        return json(StatusCode::SERVICE_UNAVAILABLE, r#"{"state":"draining"}"#);
     }
-    let credentials = access::credentials(headers);
-    let base = *target == Target::Base;
-    let checking = Arc::clone(registry);
-    // A password costs its time on purpose.
-    let checked = tokio::task::spawn_blocking(move || {
-        checking.access.refuse(action, base, credentials.as_ref())
-    });
-    match checked.await {
-        Ok(None) => Ok(()),
-        Ok(Some(challenge)) => {
-            let mut refusal = Refusal::new(
-                StatusCode::UNAUTHORIZED,
-                "UNAUTHORIZED",
-                "authentication required",
-            );
-            refusal.challenge = Some(challenge);
-            Err(refusal)
+    match registry.storage.is_there() {
+        Ok(()) => json(StatusCode::OK, r#"{"state":"ready"}"#),
+        Err(error) => {
+            tracing::warn!(%error, "the storage is not there");
+            json(StatusCode::SERVICE_UNAVAILABLE, r#"{"state":"no storage"}"#)
         }
-        Err(error) => Err(Refusal::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "UNKNOWN",
-            error.to_string(),
-        )),
     }
 }
 
@@ -178,6 +187,9 @@ fn refused(refusal: &Refusal) -> Answer {
     }
     if let Some(offset) = refusal.offset {
         headers.insert(header::RANGE, range(offset));
+    }
+    if let Some(seconds) = refusal.retry_after {
+        headers.insert(header::RETRY_AFTER, seconds.into());
     }
     answer
 }

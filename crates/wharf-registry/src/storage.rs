@@ -11,9 +11,13 @@
 
 mod catalog;
 mod collect;
+mod documents;
+mod error;
 mod files;
 mod layout;
 mod open;
+mod quota;
+mod read;
 mod uploads;
 
 use std::fs::File;
@@ -22,19 +26,23 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::SystemTime;
 
-use wharf_oci::image::{Descriptor, Index};
+use bytes::Bytes;
 use wharf_types::{Digest, Repository, Tag, UploadId, failpoint};
 
 pub use self::collect::{Collected, Retention};
+pub use self::error::{InvalidDocument, StorageError};
 pub use self::files::FileError;
 pub use self::open::OpenError;
-pub use self::uploads::{Expected, UploadError};
+pub use self::quota::{Quota, QuotaExceeded};
+pub use self::read::{Overview, Summary};
+pub use self::uploads::{Expected, UploadError, UploadWriter};
 
 use self::catalog::{Catalog, Contents};
+use self::documents::Documents;
 use self::files::failed;
 use self::layout::Layout;
 use self::uploads::Uploads;
-use crate::document::{Document, DocumentError, MAX_DOCUMENT};
+use crate::document::Document;
 
 /// The content of a registry. One process owns a directory; a lock file holds the second one off.
 #[derive(Debug)]
@@ -43,6 +51,7 @@ pub struct Storage {
     catalog: RwLock<Catalog>,
     writing: Mutex<()>,
     uploads: Uploads,
+    documents: Documents,
     /// Held as long as this process owns the directory.
     _owner: File,
 }
@@ -55,7 +64,7 @@ pub struct Manifest {
     /// Its type.
     pub media_type: String,
     /// Its bytes, as they came.
-    pub bytes: Vec<u8>,
+    pub bytes: Bytes,
 }
 
 /// What a manifest is asked by.
@@ -67,6 +76,24 @@ pub enum ManifestName {
     Digest(Digest),
 }
 
+impl std::fmt::Display for ManifestName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tag(tag) => tag.fmt(f),
+            Self::Digest(digest) => digest.fmt(f),
+        }
+    }
+}
+
+/// Whether a push may take a tag from another manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overwrite {
+    /// It may.
+    Allowed,
+    /// It may not (attack G2).
+    Refused,
+}
+
 /// A manifest that was taken in.
 #[derive(Debug, Clone, Copy)]
 pub struct Stored {
@@ -76,68 +103,6 @@ pub struct Stored {
     pub subject: Option<Digest>,
 }
 
-/// Why content was not stored, found or removed.
-#[derive(Debug, thiserror::Error)]
-pub enum StorageError {
-    /// The repository has never had anything, or no longer has.
-    #[error("repository {0} is not known to this registry")]
-    NoRepository(Repository),
-    /// The repository has no such manifest.
-    #[error("manifest {name} is not in {repository}")]
-    NoManifest {
-        /// The repository.
-        repository: Repository,
-        /// The tag or digest.
-        name: String,
-    },
-    /// The repository has no such blob.
-    #[error("blob {digest} is not in {repository}")]
-    NoBlob {
-        /// The repository.
-        repository: Repository,
-        /// The blob.
-        digest: Digest,
-    },
-    /// A manifest needs blobs or manifests that are not there.
-    #[error("the manifest needs {needed}, which {repository} does not have")]
-    Incomplete {
-        /// The repository.
-        repository: Repository,
-        /// The first that is missing.
-        needed: Digest,
-    },
-    /// A blob cannot be removed while a manifest needs it.
-    #[error("blob {digest} is needed by manifest {manifest}: delete that first")]
-    InUse {
-        /// The blob.
-        digest: Digest,
-        /// The manifest.
-        manifest: Digest,
-    },
-    /// A manifest was pushed under a digest that is not its own.
-    #[error("the manifest's digest is {found}, not {announced}")]
-    Digest {
-        /// As computed.
-        found: Digest,
-        /// As given.
-        announced: Digest,
-    },
-    /// A manifest that cannot be read.
-    #[error(transparent)]
-    Document(#[from] InvalidDocument),
-    /// An upload that failed.
-    #[error(transparent)]
-    Upload(#[from] UploadError),
-    /// The disk.
-    #[error(transparent)]
-    File(#[from] FileError),
-}
-
-/// A manifest that cannot be read; the text says why.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct InvalidDocument(DocumentError);
-
 impl Storage {
     /// Opens the tree below `root`, which is made when it is missing, and reads what is there.
     ///
@@ -146,22 +111,48 @@ impl Storage {
     pub fn open(root: &Path) -> Result<Self, OpenError> {
         let layout = Layout::new(root);
         let owner = open::own(root)?;
+        files::ensure_directory(layout.base())?;
         let catalog = open::read(&layout)?;
         Ok(Self {
             uploads: Uploads::new(layout.clone()),
             layout,
             catalog: RwLock::new(catalog),
             writing: Mutex::default(),
+            documents: Documents::default(),
             _owner: owner,
         })
     }
 
-    /// Begins an upload into a repository.
+    /// Limits what repositories may hold from now on.
+    #[must_use]
+    pub fn with_quotas(self, quotas: Vec<Quota>) -> Self {
+        self.write().set_quotas(quotas);
+        self
+    }
+
+    /// Begins an upload into a repository; only its owner can go on with it, or everybody when it has none.
     ///
     /// # Errors
     /// The disk.
-    pub fn begin_upload(&self, name: &Repository) -> Result<UploadId, UploadError> {
-        self.uploads.begin(name)
+    pub fn begin_upload(
+        &self,
+        name: &Repository,
+        owner: Option<&str>,
+    ) -> Result<UploadId, UploadError> {
+        self.uploads.begin(name, owner)
+    }
+
+    /// Makes sure that an upload is this caller's to go on with (attack G7).
+    ///
+    /// # Errors
+    /// It is somebody else's, or unknown.
+    pub fn check_owner(
+        &self,
+        name: &Repository,
+        id: &UploadId,
+        caller: Option<&str>,
+    ) -> Result<(), UploadError> {
+        self.uploads.check_owner(name, id, caller)
     }
 
     /// Returns the bytes an upload has.
@@ -183,7 +174,22 @@ impl Storage {
         expected: Expected,
         body: impl Read,
     ) -> Result<u64, UploadError> {
-        self.uploads.append(name, id, expected, body)
+        let writer = self.upload_writer(name, id, expected)?;
+        self.uploads.append(writer, body)
+    }
+
+    /// Takes an upload for adding to it piece by piece.
+    ///
+    /// # Errors
+    /// It is unknown, or somebody else has it, or the bytes do not begin where it ends.
+    pub fn upload_writer(
+        &self,
+        name: &Repository,
+        id: &UploadId,
+        expected: Expected,
+    ) -> Result<UploadWriter, UploadError> {
+        let room = self.read().accounts().room(name);
+        self.uploads.writer(name, id, expected, room)
     }
 
     /// Forgets an upload.
@@ -207,6 +213,7 @@ impl Storage {
         let (data, size) = self.uploads.finish(name, id, announced)?;
         {
             let _writing = self.writing();
+            self.read().accounts().admit(name, announced, size)?;
             if self.read().blob(announced).is_none() {
                 let directory = self.layout.blob_directory(announced);
                 files::ensure_directory(&directory)?;
@@ -234,38 +241,12 @@ impl Storage {
         digest: Digest,
     ) -> Result<bool, StorageError> {
         let _writing = self.writing();
-        if self.read().served(from, digest).is_none() {
+        let Some(size) = self.read().served(from, digest) else {
             return Ok(false);
-        }
+        };
+        self.read().accounts().admit(name, digest, size)?;
         self.link_layer(name, digest)?;
         Ok(true)
-    }
-
-    /// Returns the size of a blob that a repository serves, and keeps it from collection for a while.
-    #[must_use]
-    pub fn blob_size(&self, name: &Repository, digest: Digest) -> Option<u64> {
-        let size = self.read().served(name, digest)?;
-        self.write().touch(digest, SystemTime::now());
-        Some(size)
-    }
-
-    /// Opens a blob that a repository serves.
-    ///
-    /// # Errors
-    /// It does not serve it, or the disk.
-    pub fn open_blob(
-        &self,
-        name: &Repository,
-        digest: Digest,
-    ) -> Result<(File, u64), StorageError> {
-        let missing = || StorageError::NoBlob {
-            repository: name.clone(),
-            digest,
-        };
-        let size = self.read().served(name, digest).ok_or_else(missing)?;
-        let path = self.layout.blob(digest);
-        let file = File::open(&path).map_err(failed("open", &path))?;
-        Ok((file, size))
     }
 
     /// Takes a blob out of a repository.
@@ -295,8 +276,32 @@ impl Storage {
     /// Takes a manifest in.
     ///
     /// # Errors
-    /// It is malformed, not what was announced, or lacks something it needs; or the disk.
+    /// It is malformed, not what was announced, lacks something it needs, or would take a tag from
+    /// another one when that is not allowed; or the disk.
     pub fn put_manifest(
+        &self,
+        name: &Repository,
+        wanted: &ManifestName,
+        bytes: &[u8],
+        media_type: Option<&str>,
+        overwrite: Overwrite,
+    ) -> Result<Stored, StorageError> {
+        let document = Document::read(bytes, media_type).map_err(InvalidDocument)?;
+        let digest = Digest::of(bytes);
+        announced(wanted, digest)?;
+        let _writing = self.writing();
+        self.check_complete(name, &document)?;
+        if let (ManifestName::Tag(tag), Overwrite::Refused) = (wanted, overwrite) {
+            self.check_untaken(name, tag, digest)?;
+        }
+        self.admit_document(name, wanted, bytes, document, digest)
+    }
+
+    /// Takes a manifest in whose blobs may come later, each when it is asked for: one of a pull-through repository.
+    ///
+    /// # Errors
+    /// It is malformed or not what was announced; or the disk.
+    pub fn put_cached_manifest(
         &self,
         name: &Repository,
         wanted: &ManifestName,
@@ -305,16 +310,23 @@ impl Storage {
     ) -> Result<Stored, StorageError> {
         let document = Document::read(bytes, media_type).map_err(InvalidDocument)?;
         let digest = Digest::of(bytes);
-        if let ManifestName::Digest(announced) = wanted
-            && *announced != digest
-        {
-            return Err(StorageError::Digest {
-                found: digest,
-                announced: *announced,
-            });
-        }
+        announced(wanted, digest)?;
         let _writing = self.writing();
-        self.check_complete(name, &document)?;
+        self.admit_document(name, wanted, bytes, document, digest)
+    }
+
+    /// Writes a manifest, its link, and its tag's. The caller holds `writing`.
+    fn admit_document(
+        &self,
+        name: &Repository,
+        wanted: &ManifestName,
+        bytes: &[u8],
+        document: Document,
+        digest: Digest,
+    ) -> Result<Stored, StorageError> {
+        self.read()
+            .accounts()
+            .admit(name, digest, bytes.len() as u64)?;
         self.write_document(digest, bytes)?;
         failpoint::hit("registry.manifest.written");
         files::replace(
@@ -334,39 +346,6 @@ impl Storage {
             self.write().set_tag(name, tag.clone(), digest);
         }
         Ok(Stored { digest, subject })
-    }
-
-    /// Returns a manifest's digest, type and size, without its bytes.
-    ///
-    /// # Errors
-    /// It is not there.
-    pub fn manifest_head(
-        &self,
-        name: &Repository,
-        wanted: &ManifestName,
-    ) -> Result<(Digest, String, u64), StorageError> {
-        let catalog = self.read();
-        let (digest, document) = find(&catalog, name, wanted)?;
-        Ok((digest, document.media_type.clone(), document.size))
-    }
-
-    /// Returns a manifest.
-    ///
-    /// # Errors
-    /// It is not there, or the disk.
-    pub fn manifest(
-        &self,
-        name: &Repository,
-        wanted: &ManifestName,
-    ) -> Result<Manifest, StorageError> {
-        let (digest, media_type, _) = self.manifest_head(name, wanted)?;
-        let bytes = files::read_bounded(&self.layout.blob(digest), MAX_DOCUMENT)?;
-        let bytes = bytes.ok_or_else(|| no_manifest(name, wanted))?;
-        Ok(Manifest {
-            digest,
-            media_type,
-            bytes,
-        })
     }
 
     /// Removes a tag, or a manifest with all its tags.
@@ -401,71 +380,23 @@ impl Storage {
         Ok(())
     }
 
-    /// Returns up to `limit` tags of a repository after `last`, in order, and whether there are more.
-    ///
-    /// # Errors
-    /// There is no such repository.
-    pub fn tags(
+    /// Makes sure that a tag is free, or names this manifest already.
+    fn check_untaken(
         &self,
         name: &Repository,
-        last: Option<&str>,
-        limit: usize,
-    ) -> Result<(Vec<String>, bool), StorageError> {
+        tag: &Tag,
+        digest: Digest,
+    ) -> Result<(), StorageError> {
         let catalog = self.read();
-        let contents = catalog
-            .repository(name)
-            .ok_or_else(|| StorageError::NoRepository(name.clone()))?;
-        Ok(page(contents.tags.keys().map(Tag::as_str), last, limit))
-    }
-
-    /// Returns up to `limit` repositories after `last`, in order, and whether there are more.
-    #[must_use]
-    pub fn repositories(&self, last: Option<&str>, limit: usize) -> (Vec<String>, bool) {
-        page(
-            self.read().repositories().keys().map(Repository::as_str),
-            last,
-            limit,
-        )
-    }
-
-    /// Returns the list of manifests that are about `subject`, with those named by the index that clients
-    /// keep under the tag `sha256-<hex>` when a registry has no such list ("Referrers Tag Schema").
-    #[must_use]
-    pub fn referrers(
-        &self,
-        name: &Repository,
-        subject: Digest,
-        artifact_type: Option<&str>,
-    ) -> Index {
-        let mut index = Index {
-            schema_version: 2,
-            media_type: Some(wharf_oci::image::media_type::INDEX.to_owned()),
-            ..Index::default()
-        };
-        let fallback = format!("sha256-{}", subject.hex())
-            .parse()
-            .map(ManifestName::Tag);
-        if let Ok(Ok(manifest)) = fallback.map(|tag| self.manifest(name, &tag))
-            && let Ok(kept) = serde_json::from_slice::<Index>(&manifest.bytes)
-        {
-            index.manifests = kept.manifests;
+        let contents = catalog.repository(name);
+        match contents.and_then(|contents| contents.tags.get(tag)) {
+            Some(manifest) if *manifest != digest => Err(StorageError::TagExists {
+                repository: name.clone(),
+                tag: tag.clone(),
+                manifest: *manifest,
+            }),
+            _ => Ok(()),
         }
-        if let Some(contents) = self.read().repository(name) {
-            let about = |(_, document): &(&Digest, &Document)| document.subject == Some(subject);
-            for (digest, document) in contents.manifests.iter().filter(about) {
-                let text = digest.to_string();
-                index
-                    .manifests
-                    .retain(|descriptor: &Descriptor| descriptor.digest != text);
-                index.manifests.push(document.as_referrer(*digest));
-            }
-        }
-        if let Some(wanted) = artifact_type {
-            index
-                .manifests
-                .retain(|descriptor| descriptor.artifact_type.as_deref() == Some(wanted));
-        }
-        index
     }
 
     fn check_complete(&self, name: &Repository, document: &Document) -> Result<(), StorageError> {
@@ -531,6 +462,17 @@ impl Storage {
     }
 }
 
+/// Makes sure that a manifest pushed under a digest has that digest.
+fn announced(wanted: &ManifestName, found: Digest) -> Result<(), StorageError> {
+    match wanted {
+        ManifestName::Digest(announced) if *announced != found => Err(StorageError::Digest {
+            found,
+            announced: *announced,
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// What a link file holds.
 fn link(digest: Digest) -> String {
     digest.to_string()
@@ -559,10 +501,7 @@ fn find<'a>(
 fn no_manifest(name: &Repository, wanted: &ManifestName) -> StorageError {
     StorageError::NoManifest {
         repository: name.clone(),
-        name: match wanted {
-            ManifestName::Tag(tag) => tag.to_string(),
-            ManifestName::Digest(digest) => digest.to_string(),
-        },
+        name: wanted.to_string(),
     }
 }
 
@@ -575,16 +514,6 @@ fn tags_of(catalog: &Catalog, name: &Repository, digest: Digest) -> Vec<Tag> {
         .flatten()
         .filter(|(_, tagged)| **tagged == digest);
     names.map(|(tag, _)| tag.clone()).collect()
-}
-
-fn page<'a>(
-    names: impl Iterator<Item = &'a str>,
-    last: Option<&str>,
-    limit: usize,
-) -> (Vec<String>, bool) {
-    let mut after = names.skip_while(|name| last.is_some_and(|last| *name <= last));
-    let page = after.by_ref().take(limit).map(str::to_owned).collect();
-    (page, after.next().is_some())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::refusal::Refusal;
 use crate::storage::ManifestName;
 
 /// The parts of the registry's tree of paths.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
     /// `/v2/`: whether this is a registry, and who is asking.
     Base,
@@ -21,9 +21,69 @@ pub(crate) enum Target {
     Referrers(Repository, Digest),
     /// `/healthz`: whether the process serves.
     Health,
+    /// `/readyz`: whether it should be sent more.
+    Ready,
+    /// `/token`.
+    Token,
+    /// `/v1/search`.
+    Search,
+    /// A page for people.
+    Page(PageTarget),
+}
+
+/// The pages for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PageTarget {
+    /// `/`: the repositories.
+    Repositories,
+    /// `/-/<name>`: the tags of one.
+    Repository(Repository),
+    /// `/-/<name>:<tag>` and `/-/<name>@<digest>`: one image.
+    Image(Repository, ManifestName),
 }
 
 impl Target {
+    /// The repository it is about.
+    pub(crate) fn repository(&self) -> Option<&Repository> {
+        match self {
+            Self::Tags(name)
+            | Self::Manifest(name, _)
+            | Self::Blob(name, _)
+            | Self::Uploads(name)
+            | Self::Upload(name, _)
+            | Self::Referrers(name, _)
+            | Self::Page(PageTarget::Repository(name) | PageTarget::Image(name, _)) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// What it names within its repository, for the log.
+    pub(crate) fn reference(&self) -> Option<String> {
+        match self {
+            Self::Manifest(_, wanted) => Some(wanted.to_string()),
+            Self::Blob(_, digest) => Some(digest.to_string()),
+            Self::Upload(_, id) => Some(id.to_string()),
+            _ => None,
+        }
+    }
+
+    /// The kind of target, in one word, for counting.
+    pub(crate) fn route(&self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::Catalog => "catalog",
+            Self::Tags(_) => "tags",
+            Self::Manifest(..) => "manifest",
+            Self::Blob(..) => "blob",
+            Self::Uploads(_) | Self::Upload(..) => "upload",
+            Self::Referrers(..) => "referrers",
+            Self::Health | Self::Ready => "health",
+            Self::Token => "token",
+            Self::Search => "search",
+            Self::Page(_) => "page",
+        }
+    }
+
     /// Reads a path as it was sent.
     pub(crate) fn read(path: &str) -> Result<Self, Refusal> {
         let path = wharf_wire::query::decode_path(path)
@@ -32,7 +92,14 @@ impl Target {
             "/v2" | "/v2/" => return Ok(Self::Base),
             "/v2/_catalog" => return Ok(Self::Catalog),
             "/healthz" => return Ok(Self::Health),
+            "/readyz" => return Ok(Self::Ready),
+            "/token" => return Ok(Self::Token),
+            "/v1/search" => return Ok(Self::Search),
+            "/" => return Ok(Self::Page(PageTarget::Repositories)),
             _ => {}
+        }
+        if let Some(rest) = path.strip_prefix("/-/") {
+            return page(rest).map(Self::Page);
         }
         let rest = path.strip_prefix("/v2/").ok_or_else(Refusal::not_found)?;
         // A name may hold any of these words, so the end decides.
@@ -50,6 +117,18 @@ impl Target {
             }
             _ => Err(Refusal::not_found()),
         }
+    }
+}
+
+/// Reads the rest of a page's path: a reference without its host.
+fn page(rest: &str) -> Result<PageTarget, Refusal> {
+    if let Some((name, hash)) = rest.split_once('@') {
+        let wanted = ManifestName::Digest(digest(hash)?);
+        return Ok(PageTarget::Image(repository(&[name])?, wanted));
+    }
+    match rest.split_once(':') {
+        Some((name, tag)) => Ok(PageTarget::Image(repository(&[name])?, manifest(tag)?)),
+        None => Ok(PageTarget::Repository(repository(&[rest])?)),
     }
 }
 
@@ -121,6 +200,21 @@ mod tests {
                 Target::Manifest(name("a"), ManifestName::Digest(hash)),
             ),
             (
+                format!("/-/a/b@{hash}"),
+                Target::Page(PageTarget::Image(name("a/b"), ManifestName::Digest(hash))),
+            ),
+            (
+                "/-/a/b:1".to_owned(),
+                Target::Page(PageTarget::Image(
+                    name("a/b"),
+                    ManifestName::Tag("1".parse().expect("a tag")),
+                )),
+            ),
+            (
+                "/-/a/b".to_owned(),
+                Target::Page(PageTarget::Repository(name("a/b"))),
+            ),
+            (
                 "/v2/a/manifests/1".to_owned(),
                 Target::Manifest(name("a"), ManifestName::Tag("1".parse().expect("a tag"))),
             ),
@@ -141,7 +235,11 @@ mod tests {
             "/v2/a/blobs/sha512:00",
             "/v2/a/blobs/uploads/..",
             "/v2/a%00/tags/list",
-            "/v1/search",
+            "/v1/searches",
+            "/-/",
+            "/-/a:",
+            "/-/a:b:c",
+            "/-/../a",
             "/v2/a%ff/tags/list",
         ] {
             assert!(Target::read(path).is_err(), "{path}");

@@ -2,14 +2,18 @@
 
 use std::io::{Seek as _, SeekFrom};
 
+use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, StatusCode};
+use hyper::body::Incoming;
+use tokio::task::JoinHandle;
 use wharf_types::{Digest, Repository, UploadId};
 
-use crate::body::{self, BodyReader};
+use crate::access::Action;
+use crate::body::{self, BATCH};
 use crate::refusal::Refusal;
 use crate::routes::{Answer, Call, bare, is_known, named, range, upload_path, value};
-use crate::storage::{Expected, Storage, StorageError};
+use crate::storage::{Expected, Storage, StorageError, UploadError, UploadWriter};
 use crate::target;
 
 /// `GET` and `HEAD` of a blob, or of one range of its bytes.
@@ -20,6 +24,9 @@ pub(crate) async fn get(call: &Call, name: Repository, digest: Digest) -> Result
             repository: name,
             digest,
         })?;
+        if is_known(call, digest) {
+            return Ok(named(bare(StatusCode::NOT_MODIFIED), digest));
+        }
         return Ok(described(bare(StatusCode::OK), digest, size));
     }
     let (mut file, size) = call
@@ -118,9 +125,9 @@ pub(crate) async fn begin(call: &mut Call, name: Repository) -> Result<Answer, R
         return Ok(answer);
     }
     let whole = call.query.get("digest").map(target::digest).transpose()?;
-    let begun = name.clone();
+    let (begun, owner) = (name.clone(), call.caller.name.clone());
     let id = call
-        .blocking(move |storage| storage.begin_upload(&begun))
+        .blocking(move |storage| storage.begin_upload(&begun, owner.as_deref()))
         .await?;
     match whole {
         Some(digest) => {
@@ -137,13 +144,16 @@ pub(crate) async fn begin(call: &mut Call, name: Repository) -> Result<Answer, R
 }
 
 /// The answer when the blob could be mounted. Without `from`, or where that repository does not serve
-/// the blob, an upload begins instead: whether other repositories have it is not told (attack G1).
+/// the blob, or not to this caller, an upload begins instead: whether other repositories have it is not told (attack G1).
 async fn mount(call: &Call, name: &Repository, digest: &str) -> Result<Option<Answer>, Refusal> {
     let digest = target::digest(digest)?;
     let Some(from) = call.query.get("from") else {
         return Ok(None);
     };
     let from = target::repository(&[from])?;
+    if !call.may(&from, Action::Pull) {
+        return Ok(None);
+    }
     let into = name.clone();
     let mounted = call
         .blocking(move |storage| storage.mount(&into, &from, digest))
@@ -153,9 +163,12 @@ async fn mount(call: &Call, name: &Repository, digest: &str) -> Result<Option<An
 
 /// `GET` of an upload: how far it is.
 pub(crate) async fn status(call: &Call, name: Repository, id: UploadId) -> Result<Answer, Refusal> {
-    let asked = name.clone();
+    let (asked, caller) = (name.clone(), call.caller.name.clone());
     let offset = call
-        .blocking(move |storage| storage.upload_offset(&asked, &id))
+        .blocking(move |storage| {
+            storage.check_owner(&asked, &id, caller.as_deref())?;
+            storage.upload_offset(&asked, &id)
+        })
         .await?;
     let mut answer = accepted(&name, &id, offset);
     *answer.status_mut() = StatusCode::NO_CONTENT;
@@ -189,8 +202,12 @@ pub(crate) async fn finish(
 
 /// `DELETE` of an upload.
 pub(crate) async fn cancel(call: &Call, name: Repository, id: UploadId) -> Result<Answer, Refusal> {
-    call.blocking(move |storage| storage.cancel_upload(&name, &id))
-        .await?;
+    let caller = call.caller.name.clone();
+    call.blocking(move |storage| {
+        storage.check_owner(&name, &id, caller.as_deref())?;
+        storage.cancel_upload(&name, &id)
+    })
+    .await?;
     Ok(bare(StatusCode::NO_CONTENT))
 }
 
@@ -201,13 +218,18 @@ async fn write(
     id: UploadId,
     whole: Option<Digest>,
 ) -> Result<u64, Refusal> {
-    let start = start(call)?;
-    let reader = call.body.take().map(BodyReader::new);
+    let expected = expected(call)?;
+    let (asked, caller) = (name.clone(), call.caller.name.clone());
+    let open = move |storage: &Storage| {
+        storage.check_owner(&asked, &id, caller.as_deref())?;
+        storage.upload_writer(&asked, &id, expected)
+    };
+    let mut writer = call.blocking(open).await?;
+    if let Some(body) = call.body.take() {
+        writer = receive(call, body, writer).await?;
+    }
     let work = move |storage: &Storage| {
-        let offset = match reader {
-            Some(reader) => storage.append(&name, &id, Expected { start }, reader)?,
-            None => storage.upload_offset(&name, &id)?,
-        };
+        let offset = writer.close()?;
         if let Some(digest) = whole {
             storage.finish_upload(&name, &id, digest)?;
         }
@@ -216,9 +238,79 @@ async fn write(
     call.blocking(work).await
 }
 
-fn start(call: &Call) -> Result<Option<u64>, Refusal> {
+/// Writes a body to an upload. While one batch is hashed and written the next arrives.
+async fn receive(
+    call: &Call,
+    mut body: Incoming,
+    writer: UploadWriter,
+) -> Result<UploadWriter, Refusal> {
+    let mut writing = Writing::Idle(writer);
+    let mut batch = Vec::new();
+    let mut length = 0;
+    loop {
+        let piece = body::next(&mut body).await;
+        let ended = match &piece {
+            Ok(Some(piece)) => {
+                call.registry.metrics.received.inc_by(piece.len() as u64);
+                length += piece.len();
+                false
+            }
+            Ok(None) | Err(_) => true,
+        };
+        let failed = match piece {
+            Ok(piece) => {
+                batch.extend(piece);
+                None
+            }
+            Err(error) => Some(UploadError::Body(error)),
+        };
+        if length >= BATCH || ended {
+            // What came before an error stays, so that the client can go on from there.
+            writing = writing.write(std::mem::take(&mut batch)).await?;
+            length = 0;
+        }
+        if let Some(error) = failed {
+            writing.idle().await?;
+            return Err(error.into());
+        }
+        if ended {
+            return writing.idle().await;
+        }
+    }
+}
+
+/// An upload that is being written, or waits for more.
+enum Writing {
+    Idle(UploadWriter),
+    Busy(JoinHandle<Result<UploadWriter, UploadError>>),
+}
+
+impl Writing {
+    async fn write(self, batch: Vec<Bytes>) -> Result<Self, Refusal> {
+        let mut writer = self.idle().await?;
+        let work = move || {
+            for piece in &batch {
+                writer.write(piece)?;
+            }
+            Ok(writer)
+        };
+        Ok(Self::Busy(tokio::task::spawn_blocking(work)))
+    }
+
+    async fn idle(self) -> Result<UploadWriter, Refusal> {
+        match self {
+            Self::Idle(writer) => Ok(writer),
+            Self::Busy(work) => Ok(work
+                .await
+                .map_err(|error| Refusal::unknown(error.to_string()))??),
+        }
+    }
+}
+
+/// Reads `Content-Range`: where the bytes go, and how many there are (attack G7).
+fn expected(call: &Call) -> Result<Expected, Refusal> {
     let Some(text) = call.header(header::CONTENT_RANGE) else {
-        return Ok(None);
+        return Ok(Expected::default());
     };
     // The specification has `<start>-<end>`; some clients send RFC 9110's `bytes <start>-<end>/<size>`.
     let numbers = text
@@ -227,18 +319,28 @@ fn start(call: &Call) -> Result<Option<u64>, Refusal> {
         .split('/')
         .next()
         .unwrap_or_default();
-    let start = numbers.split_once('-').and_then(|(start, end)| {
+    let numbers = numbers.split_once('-').and_then(|(start, end)| {
         let (start, end) = (start.parse::<u64>().ok()?, end.parse::<u64>().ok()?);
-        (start <= end).then_some(start)
+        Some((start, end.checked_sub(start)?.checked_add(1)?))
     });
-    let malformed = || {
-        Refusal::new(
+    let said = call.header(header::CONTENT_LENGTH);
+    let said = said.and_then(|text| text.parse::<u64>().ok());
+    match numbers {
+        // A last request without bytes has a range all the same with some clients.
+        Some((start, _)) if said == Some(0) => Ok(Expected {
+            start: Some(start),
+            length: Some(0),
+        }),
+        Some((start, length)) if said.is_none_or(|said| said == length) => Ok(Expected {
+            start: Some(start),
+            length: Some(length),
+        }),
+        _ => Err(Refusal::new(
             StatusCode::RANGE_NOT_SATISFIABLE,
             "BLOB_UPLOAD_INVALID",
-            format!("Content-Range {text:?} is not <start>-<end>"),
-        )
-    };
-    start.map(Some).ok_or_else(malformed)
+            format!("Content-Range {text:?} is not the <start>-<end> of these bytes"),
+        )),
+    }
 }
 
 fn created(name: &Repository, digest: Digest) -> Answer {

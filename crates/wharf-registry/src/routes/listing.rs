@@ -5,6 +5,7 @@ use http::header::{self, HeaderValue};
 use serde_json::json;
 use wharf_oci::image::media_type;
 use wharf_types::{Digest, Repository};
+use wharf_wire::query::QueryWriter;
 
 use crate::refusal::Refusal;
 use crate::routes::{Answer, Call, json, value};
@@ -18,7 +19,7 @@ pub(crate) fn catalog(call: &Call) -> Result<Answer, Refusal> {
     let (names, more) = call
         .registry
         .storage
-        .repositories(call.query.get("last"), limit);
+        .repositories(call.query.get("last"), limit, |name| call.sees(name));
     let next = more
         .then(|| names.last().map(|last| next("/v2/_catalog", last, limit)))
         .flatten();
@@ -58,10 +59,28 @@ pub(crate) async fn referrers(
 ) -> Result<Answer, Refusal> {
     let artifact_type = call.query.get("artifactType").map(str::to_owned);
     let filtered = artifact_type.is_some();
+    let (asked, wanted) = (name.clone(), artifact_type.clone());
     let found = call.blocking(move |storage| {
-        Ok::<_, Refusal>(storage.referrers(&name, subject, artifact_type.as_deref()))
+        Ok::<_, Refusal>(storage.referrers(&asked, subject, wanted.as_deref()))
     });
-    let index = found.await?;
+    let mut index = found.await?;
+    // "Listing Referrers": a list that is too long for a manifest comes in pages.
+    if let Some(last) = call.query.get("last") {
+        let seen = index.manifests.iter().position(|item| item.digest == last);
+        index.manifests.drain(..seen.map_or(0, |at| at + 1));
+    }
+    let more = index.manifests.len() > MOST_NAMES;
+    index.manifests.truncate(MOST_NAMES);
+    let next = index.manifests.last().filter(|_| more).map(|last| {
+        let kind = artifact_type.unwrap_or_default();
+        let query = QueryWriter::new()
+            .text("artifactType", &kind)
+            .with("last", &last.digest);
+        value(format!(
+            "</v2/{name}/referrers/{subject}{}>; rel=\"next\"",
+            query.finish()
+        ))
+    });
     let text = serde_json::to_vec(&index).map_err(|error| {
         Refusal::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -81,7 +100,7 @@ pub(crate) async fn referrers(
             HeaderValue::from_static("artifactType"),
         );
     }
-    Ok(answer)
+    Ok(linked(answer, next))
 }
 
 fn limit(call: &Call) -> Result<usize, Refusal> {

@@ -2,15 +2,16 @@
 
 use bytes::Bytes;
 use http::header;
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use wharf_types::Repository;
 
+use crate::access::Action;
 use crate::body;
 use crate::document::MAX_DOCUMENT;
 use crate::refusal::Refusal;
 use crate::routes::{Answer, Call, bare, is_known, named, value};
-use crate::storage::ManifestName;
+use crate::storage::{ManifestName, Overwrite};
 
 /// `GET` and `HEAD`.
 pub(crate) async fn get(
@@ -32,6 +33,9 @@ pub(crate) async fn get(
     if call.method == Method::HEAD {
         return Ok(answer);
     }
+    if let Some(bytes) = call.registry.storage.recent_manifest(digest) {
+        return Ok(answer.map(|_| body::full(bytes)));
+    }
     let exact = ManifestName::Digest(digest);
     let manifest = call
         .blocking(move |storage| storage.manifest(&name, &exact))
@@ -49,24 +53,35 @@ pub(crate) async fn put(
     let media_type = call
         .header(header::CONTENT_TYPE)
         .map(|text| text.split(';').next().unwrap_or(text).trim().to_owned());
+    let overwrite = if call.may(&name, Action::Overwrite) {
+        Overwrite::Allowed
+    } else {
+        Overwrite::Refused
+    };
     let (into, under) = (name.clone(), wanted.clone());
     let stored = call
-        .blocking(move |storage| storage.put_manifest(&into, &under, &bytes, media_type.as_deref()))
+        .blocking(move |storage| {
+            storage.put_manifest(&into, &under, &bytes, media_type.as_deref(), overwrite)
+        })
         .await?;
     let mut answer = named(bare(StatusCode::CREATED), stored.digest);
-    let under = match &wanted {
-        ManifestName::Tag(tag) => tag.to_string(),
-        ManifestName::Digest(digest) => digest.to_string(),
-    };
     let headers = answer.headers_mut();
     headers.insert(
         header::LOCATION,
-        value(format!("/v2/{name}/manifests/{under}")),
+        value(format!("/v2/{name}/manifests/{wanted}")),
     );
     if let Some(subject) = stored.subject {
         headers.insert("oci-subject", value(subject.to_string()));
     }
+    warn_of_scarcity(call, &name, headers);
     Ok(answer)
+}
+
+/// "Warnings": tells a client's user that a quota is nearly used up.
+fn warn_of_scarcity(call: &Call, name: &Repository, headers: &mut HeaderMap) {
+    if let Some(text) = call.registry.storage.scarce(name) {
+        headers.insert(header::WARNING, value(format!("299 - \"{text}\"")));
+    }
 }
 
 async fn document(call: &mut Call) -> Result<Bytes, Refusal> {

@@ -9,12 +9,21 @@ use std::time::SystemTime;
 use wharf_types::{Digest, Repository, Tag};
 
 use crate::document::Document;
+use crate::storage::quota::{Accounts, Quota};
 
 /// Everything.
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
     repositories: BTreeMap<Repository, Contents>,
     blobs: HashMap<Digest, Blob>,
+    /// Manifests that are a blob or need it, counted once for each repository they are in. The blob
+    /// itself need not be here: a pull-through repository gets it when somebody asks for it.
+    uses: HashMap<Digest, usize>,
+    /// Manifests, once for each repository that has them.
+    manifests: usize,
+    /// Bytes of all blobs.
+    bytes: u64,
+    accounts: Accounts,
 }
 
 /// What one repository has.
@@ -31,8 +40,6 @@ pub(crate) struct Contents {
 pub(crate) struct Blob {
     /// Bytes.
     pub(crate) size: u64,
-    /// Manifests that are this blob or need it, counted once for each repository they are in.
-    pub(crate) uses: usize,
     /// When somebody last pushed it or asked whether it is there: who was told "yes" may push a
     /// manifest that needs it.
     pub(crate) touched: SystemTime,
@@ -55,6 +62,34 @@ impl Catalog {
         self.blobs.get(&digest).copied()
     }
 
+    /// Returns how many blobs there are, their bytes, and how many manifests.
+    pub(crate) fn totals(&self) -> (usize, u64, usize) {
+        (self.blobs.len(), self.bytes, self.manifests)
+    }
+
+    /// Returns how many manifests are a blob or need it.
+    pub(crate) fn uses(&self, digest: Digest) -> usize {
+        self.uses.get(&digest).copied().unwrap_or_default()
+    }
+
+    /// Sets the quotas, and counts what is there.
+    pub(crate) fn set_quotas(&mut self, quotas: Vec<Quota>) {
+        let mut accounts = Accounts::new(quotas);
+        for (name, contents) in &self.repositories {
+            for digest in contents.layers.iter().chain(contents.manifests.keys()) {
+                if let Some(blob) = self.blobs.get(digest) {
+                    accounts.hold(name, *digest, blob.size);
+                }
+            }
+        }
+        self.accounts = accounts;
+    }
+
+    /// Returns what the quotas say.
+    pub(crate) fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
     pub(crate) fn blobs(&self) -> impl Iterator<Item = (Digest, Blob)> {
         self.blobs.iter().map(|(digest, blob)| (*digest, *blob))
     }
@@ -73,24 +108,31 @@ impl Catalog {
     }
 
     pub(crate) fn add_blob(&mut self, digest: Digest, size: u64, touched: SystemTime) {
-        let blob = self.blobs.entry(digest).or_insert(Blob {
-            size,
-            uses: 0,
-            touched,
+        let bytes = &mut self.bytes;
+        let blob = self.blobs.entry(digest).or_insert_with(|| {
+            *bytes = bytes.saturating_add(size);
+            Blob { size, touched }
         });
         blob.touched = blob.touched.max(touched);
     }
 
     pub(crate) fn remove_blob(&mut self, digest: Digest) {
-        self.blobs.remove(&digest);
+        if let Some(blob) = self.blobs.remove(&digest) {
+            self.bytes = self.bytes.saturating_sub(blob.size);
+        }
     }
 
+    /// Adds a blob that is there to a repository.
     pub(crate) fn add_layer(&mut self, name: &Repository, digest: Digest) {
-        self.contents(name).layers.insert(digest);
+        if self.contents(name).layers.insert(digest) {
+            self.hold(name, digest);
+        }
     }
 
     pub(crate) fn remove_layer(&mut self, name: &Repository, digest: Digest) {
-        self.contents(name).layers.remove(&digest);
+        if self.contents(name).layers.remove(&digest) {
+            self.accounts.release(name, digest);
+        }
         self.forget_if_empty(name);
     }
 
@@ -103,7 +145,11 @@ impl Catalog {
             .insert(digest, document)
             .is_none()
         {
-            self.count(blobs, |uses| uses + 1);
+            self.manifests += 1;
+            for blob in blobs {
+                *self.uses.entry(blob).or_default() += 1;
+            }
+            self.hold(name, digest);
         }
     }
 
@@ -112,9 +158,16 @@ impl Catalog {
         let contents = self.contents(name);
         contents.tags.retain(|_, tagged| *tagged != digest);
         if let Some(document) = contents.manifests.remove(&digest) {
-            self.count(needed(digest, &document).collect(), |uses| {
-                uses.saturating_sub(1)
-            });
+            self.manifests = self.manifests.saturating_sub(1);
+            for blob in needed(digest, &document) {
+                if let Some(uses) = self.uses.get_mut(&blob) {
+                    *uses = uses.saturating_sub(1);
+                    if *uses == 0 {
+                        self.uses.remove(&blob);
+                    }
+                }
+            }
+            self.accounts.release(name, digest);
         }
         self.forget_if_empty(name);
     }
@@ -138,11 +191,9 @@ impl Catalog {
         self.repositories.entry(name.clone()).or_default()
     }
 
-    fn count(&mut self, blobs: Vec<Digest>, change: impl Fn(usize) -> usize) {
-        for digest in blobs {
-            if let Some(blob) = self.blobs.get_mut(&digest) {
-                blob.uses = change(blob.uses);
-            }
+    fn hold(&mut self, name: &Repository, digest: Digest) {
+        if let Some(blob) = self.blobs.get(&digest) {
+            self.accounts.hold(name, digest, blob.size);
         }
     }
 

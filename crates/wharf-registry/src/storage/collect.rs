@@ -67,7 +67,9 @@ impl Storage {
         }
         let unused: Vec<Digest> = {
             let catalog = self.read();
-            let blobs = catalog.blobs().filter(|(_, blob)| blob.uses == 0);
+            let blobs = catalog
+                .blobs()
+                .filter(|(digest, _)| catalog.uses(*digest) == 0);
             blobs.map(|(digest, _)| digest).collect()
         };
         for digest in unused {
@@ -124,7 +126,7 @@ impl Storage {
         before: SystemTime,
     ) -> Result<Option<u64>, StorageError> {
         let _writing = self.writing();
-        let (blob, holders) = {
+        let (blob, used, holders) = {
             let catalog = self.read();
             let Some(blob) = catalog.blob(digest) else {
                 return Ok(None);
@@ -135,10 +137,11 @@ impl Storage {
                 .filter(|(_, contents)| contents.layers.contains(&digest));
             (
                 blob,
+                catalog.uses(digest) > 0,
                 holds.map(|(name, _)| name.clone()).collect::<Vec<_>>(),
             )
         };
-        if blob.uses > 0 || blob.touched >= before {
+        if used || blob.touched >= before {
             return Ok(None);
         }
         // Links first: a link without its blob would be a promise nobody keeps.

@@ -33,6 +33,11 @@ impl Layout {
         }
     }
 
+    /// The directory that has all the others.
+    pub(crate) fn base(&self) -> &Path {
+        &self.base
+    }
+
     pub(crate) fn blobs(&self) -> PathBuf {
         self.base.join("blobs/sha256")
     }

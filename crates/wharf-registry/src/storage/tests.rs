@@ -39,9 +39,9 @@ impl Fixture {
 
     fn blob(&self, repository: &Repository, bytes: &[u8]) -> Digest {
         let digest = Digest::of(bytes);
-        let id = self.storage.begin_upload(repository).expect("begins");
+        let id = self.storage.begin_upload(repository, None).expect("begins");
         self.storage
-            .append(repository, &id, Expected { start: None }, bytes)
+            .append(repository, &id, Expected::default(), bytes)
             .expect("appends");
         self.storage
             .finish_upload(repository, &id, digest)
@@ -60,6 +60,7 @@ impl Fixture {
                 &tag("latest"),
                 &bytes,
                 Some(media_type::MANIFEST),
+                Overwrite::Allowed,
             )
             .expect("stored");
         (bytes, stored.digest)
@@ -117,7 +118,10 @@ fn what_is_pushed_is_served_now_and_after_a_restart() {
             .storage
             .manifest(&app, &tag("latest"))
             .expect("served");
-        assert_eq!((served.digest, &served.bytes), (digest, &bytes));
+        assert_eq!(
+            (served.digest, &served.bytes),
+            (digest, &Bytes::from(bytes.clone()))
+        );
         assert_eq!(served.media_type, media_type::MANIFEST);
         let (mut file, size) = fixture
             .storage
@@ -127,7 +131,7 @@ fn what_is_pushed_is_served_now_and_after_a_restart() {
         file.read_to_string(&mut content).expect("read");
         assert_eq!((content.as_str(), size), ("one", 3));
         assert_eq!(
-            fixture.storage.repositories(None, 10),
+            fixture.storage.repositories(None, 10, |_| true),
             (vec!["team/app".to_owned()], false)
         );
         assert_eq!(
@@ -151,10 +155,10 @@ fn a_directory_has_one_owner() {
 fn attack_g5_content_under_a_foreign_digest_is_not_stored() {
     let app = name("app");
     let fixture = Fixture::new();
-    let id = fixture.storage.begin_upload(&app).expect("begins");
+    let id = fixture.storage.begin_upload(&app, None).expect("begins");
     fixture
         .storage
-        .append(&app, &id, Expected { start: None }, b"evil".as_slice())
+        .append(&app, &id, Expected::default(), b"evil".as_slice())
         .expect("appends");
     let finished = fixture
         .storage
@@ -176,6 +180,7 @@ fn attack_g5_content_under_a_foreign_digest_is_not_stored() {
         &ManifestName::Digest(Digest::of(b"other")),
         &bytes,
         None,
+        Overwrite::Allowed,
     );
     assert!(matches!(put, Err(StorageError::Digest { .. })));
 }
@@ -188,9 +193,13 @@ fn attack_g1_a_blob_is_served_where_it_was_pushed_only() {
     assert!(fixture.storage.open_blob(&mine, digest).is_err());
     assert_eq!(fixture.storage.blob_size(&mine, digest), None);
     // A manifest cannot get at it either.
-    let put = fixture
-        .storage
-        .put_manifest(&mine, &tag("t"), &manifest(digest, digest, None), None);
+    let put = fixture.storage.put_manifest(
+        &mine,
+        &tag("t"),
+        &manifest(digest, digest, None),
+        None,
+        Overwrite::Allowed,
+    );
     assert!(matches!(put, Err(StorageError::Incomplete { .. })));
     assert!(
         !fixture
@@ -211,8 +220,11 @@ fn attack_g1_a_blob_is_served_where_it_was_pushed_only() {
 fn attack_g7_an_upload_has_one_writer_one_repository_and_no_holes() {
     let app = name("app");
     let fixture = Fixture::new();
-    let id = fixture.storage.begin_upload(&app).expect("begins");
-    let at = |start| Expected { start: Some(start) };
+    let id = fixture.storage.begin_upload(&app, None).expect("begins");
+    let at = |start| Expected {
+        start: Some(start),
+        length: None,
+    };
     assert_eq!(
         fixture
             .storage
@@ -238,7 +250,7 @@ fn attack_g7_an_upload_has_one_writer_one_repository_and_no_holes() {
         fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
             let second = self
                 .0
-                .append(self.1, &self.2, Expected { start: None }, b"y".as_slice());
+                .append(self.1, &self.2, Expected::default(), b"y".as_slice());
             assert!(matches!(second, Err(UploadError::Busy(_))));
             Ok(0)
         }
@@ -262,19 +274,24 @@ fn an_upload_goes_on_after_a_cut_and_a_restart() {
     }
     let app = name("app");
     let fixture = Fixture::new();
-    let id = fixture.storage.begin_upload(&app).expect("begins");
-    let cut = fixture.storage.append(
-        &app,
-        &id,
-        Expected { start: None },
-        Cut(Cursor::new(b"first ")),
-    );
+    let id = fixture.storage.begin_upload(&app, None).expect("begins");
+    let cut = fixture
+        .storage
+        .append(&app, &id, Expected::default(), Cut(Cursor::new(b"first ")));
     assert!(matches!(cut, Err(UploadError::Body(_))));
     let fixture = fixture.reopened();
     assert_eq!(fixture.storage.upload_offset(&app, &id).expect("known"), 6);
     fixture
         .storage
-        .append(&app, &id, Expected { start: Some(6) }, b"second".as_slice())
+        .append(
+            &app,
+            &id,
+            Expected {
+                start: Some(6),
+                length: None,
+            },
+            b"second".as_slice(),
+        )
         .expect("appends");
     fixture
         .storage
@@ -323,7 +340,7 @@ fn collection_leaves_nothing_of_what_nothing_names() {
     fixture.image(&app, "one");
     fixture.image(&app, "two");
     fixture.image(&other, "two");
-    fixture.storage.begin_upload(&app).expect("begins");
+    fixture.storage.begin_upload(&app, None).expect("begins");
     let collected = fixture.collect_all();
     assert_eq!(
         (collected.manifests, collected.blobs, collected.uploads),
@@ -342,7 +359,7 @@ fn collection_leaves_nothing_of_what_nothing_names() {
         .expect("untagged");
     fixture.collect_all();
     assert_eq!(
-        fixture.storage.repositories(None, 10).0,
+        fixture.storage.repositories(None, 10, |_| true).0,
         Vec::<String>::new()
     );
     let left: Vec<String> = fixture
@@ -385,11 +402,11 @@ fn attack_g11_collection_beside_pushes_and_deletes_never_breaks_an_image() {
                 let app = name(&format!("app{}", client % 4));
                 for round in 0..12 {
                     // The same layers again and again, so that the collector and the clients meet.
-                    let layer = fixture.storage.begin_upload(&app).expect("begins");
+                    let layer = fixture.storage.begin_upload(&app, None).expect("begins");
                     let content = format!("layer {}", round % 3);
                     fixture
                         .storage
-                        .append(&app, &layer, Expected { start: None }, content.as_bytes())
+                        .append(&app, &layer, Expected::default(), content.as_bytes())
                         .expect("appends");
                     let digest = Digest::of(content.as_bytes());
                     fixture
@@ -402,6 +419,7 @@ fn attack_g11_collection_beside_pushes_and_deletes_never_breaks_an_image() {
                         &tag(&format!("t{client}")),
                         &manifest(digest, digest, None),
                         None,
+                        Overwrite::Allowed,
                     );
                     assert!(
                         matches!(put, Ok(_) | Err(StorageError::Incomplete { .. })),
@@ -425,7 +443,7 @@ fn attack_g11_collection_beside_pushes_and_deletes_never_breaks_an_image() {
                 storage
                     .collect(none, SystemTime::now() + Duration::from_secs(1))
                     .expect("collects");
-                for repository in storage.repositories(None, 100).0 {
+                for repository in storage.repositories(None, 100, |_| true).0 {
                     let repository = name(&repository);
                     let Ok((tags, _)) = storage.tags(&repository, None, 100) else {
                         continue;
@@ -467,6 +485,7 @@ fn referrers_are_found_by_subject_and_by_the_tag_of_older_clients() {
             &ManifestName::Digest(Digest::of(&signature)),
             &signature,
             None,
+            Overwrite::Allowed,
         )
         .expect("stored");
     assert_eq!(stored.subject, Some(subject));
@@ -474,7 +493,7 @@ fn referrers_are_found_by_subject_and_by_the_tag_of_older_clients() {
     let other = manifest(config, Digest::of(b"{}"), None);
     let other_digest = fixture
         .storage
-        .put_manifest(&app, &tag("other"), &other, None)
+        .put_manifest(&app, &tag("other"), &other, None, Overwrite::Allowed)
         .expect("stored")
         .digest;
     let index = json!({"schemaVersion": 2, "mediaType": media_type::INDEX,
@@ -486,6 +505,7 @@ fn referrers_are_found_by_subject_and_by_the_tag_of_older_clients() {
             &tag(&format!("sha256-{}", subject.hex())),
             index.to_string().as_bytes(),
             None,
+            Overwrite::Allowed,
         )
         .expect("stored");
     let found = fixture.storage.referrers(&app, subject, None);
@@ -518,12 +538,12 @@ fn lists_come_in_pages() {
     for number in 0..5 {
         fixture.blob(&name(&format!("app{number}")), b"x");
     }
-    let (first, more) = fixture.storage.repositories(None, 2);
+    let (first, more) = fixture.storage.repositories(None, 2, |_| true);
     assert_eq!(
         (first, more),
         (vec!["app0".to_owned(), "app1".to_owned()], true)
     );
-    let (rest, more) = fixture.storage.repositories(Some("app1"), 10);
+    let (rest, more) = fixture.storage.repositories(Some("app1"), 10, |_| true);
     assert_eq!((rest.len(), more), (3, false));
 }
 
@@ -549,4 +569,120 @@ fn damaged_trees_are_served_as_far_as_they_are_whole() {
             .is_ok()
     );
     assert!(!layout.blob_directory(Digest::of(b"cut")).exists());
+}
+
+#[test]
+fn attack_g2_a_tag_is_kept_from_who_may_not_overwrite() {
+    let app = name("app");
+    let fixture = Fixture::new();
+    let (bytes, digest) = fixture.image(&app, "one");
+    let config = fixture.blob(&app, b"{}");
+    let other = manifest(config, config, None);
+    let put = |tagged: &str, bytes: &[u8]| {
+        fixture
+            .storage
+            .put_manifest(&app, &tag(tagged), bytes, None, Overwrite::Refused)
+    };
+    assert!(matches!(
+        put("latest", &other),
+        Err(StorageError::TagExists { .. })
+    ));
+    assert!(
+        put("latest", &bytes).is_ok(),
+        "the same again changes nothing"
+    );
+    assert!(put("new", &other).is_ok());
+    let served = fixture
+        .storage
+        .manifest(&app, &tag("latest"))
+        .expect("served");
+    assert_eq!(served.digest, digest);
+}
+
+#[test]
+fn attack_g7_an_upload_is_its_owners() {
+    let app = name("app");
+    let mut fixture = Fixture::new();
+    let id = fixture
+        .storage
+        .begin_upload(&app, Some("anna"))
+        .expect("begins");
+    let nobodys = fixture.storage.begin_upload(&app, None).expect("begins");
+    for _ in 0..2 {
+        let check = |id, who| fixture.storage.check_owner(&app, id, who).is_ok();
+        assert!(check(&id, Some("anna")));
+        assert!(!check(&id, Some("bert")));
+        assert!(!check(&id, None));
+        assert!(check(&nobodys, Some("bert")));
+        fixture = fixture.reopened();
+    }
+}
+
+#[test]
+fn a_quota_holds_over_pushes_mounts_and_restarts() {
+    let (app, mine) = (name("team/app"), name("team/mine"));
+    let quota = || {
+        vec![Quota {
+            prefix: "team".to_owned(),
+            limit: 20,
+        }]
+    };
+    let Fixture { storage, directory } = Fixture::new();
+    let mut fixture = Fixture {
+        storage: storage.with_quotas(quota()),
+        directory,
+    };
+    let ten = fixture.blob(&app, b"0123456789");
+    let other = fixture.blob(&name("other"), b"0123456789abcdef");
+    for _ in 0..2 {
+        let storage = &fixture.storage;
+        assert!(
+            storage
+                .mount(&mine, &app, ten)
+                .expect("it is counted already")
+        );
+        assert!(matches!(
+            storage.mount(&mine, &name("other"), other),
+            Err(StorageError::Quota(_))
+        ));
+        let id = storage.begin_upload(&app, None).expect("begins");
+        let more = storage.append(&app, &id, Expected::default(), b"01234567890".as_slice());
+        assert!(matches!(more, Err(UploadError::Quota(_))), "{more:?}");
+        storage.cancel_upload(&app, &id).expect("ends");
+        let Fixture { storage, directory } = fixture.reopened();
+        fixture = Fixture {
+            storage: storage.with_quotas(quota()),
+            directory,
+        };
+    }
+    fixture.storage.delete_blob(&app, ten).expect("deleted");
+    fixture.storage.delete_blob(&mine, ten).expect("deleted");
+    assert!(
+        fixture
+            .storage
+            .mount(&mine, &name("other"), other)
+            .expect("there is room")
+    );
+}
+
+#[test]
+fn a_cached_manifest_keeps_the_blobs_that_come_later() {
+    let hub = name("hub/app");
+    let mut fixture = Fixture::new();
+    let (config, layer) = (Digest::of(b"{}"), Digest::of(b"layer"));
+    let bytes = manifest(config, layer, None);
+    fixture
+        .storage
+        .put_cached_manifest(&hub, &tag("1"), &bytes, None)
+        .expect("stored");
+    fixture.blob(&hub, b"{}");
+    fixture = fixture.reopened();
+    let later = SystemTime::now() + Duration::from_secs(30 * 24 * 3600);
+    let kept = fixture
+        .storage
+        .collect(Retention::default(), later)
+        .expect("collects");
+    assert_eq!(kept.blobs, 0);
+    assert_eq!(fixture.storage.blob_size(&hub, config), Some(2));
+    assert_eq!(fixture.storage.blob_size(&hub, layer), None);
 }

@@ -6,11 +6,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use wharf_registry::{Access, Retention, Service, Storage};
+use wharf_registry::{Access, Listeners, Service, Storage};
 
 /// A running registry; it ends with the value.
 pub(crate) struct Registry {
     address: SocketAddr,
+    operators: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     server: Option<std::thread::JoinHandle<()>>,
     _directory: tempfile::TempDir,
@@ -26,13 +27,13 @@ pub(crate) struct Answer {
 
 impl Registry {
     pub(crate) fn start(access: Access) -> Self {
+        Self::start_with(access, |service| service)
+    }
+
+    pub(crate) fn start_with(access: Access, change: impl FnOnce(Service) -> Service) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let service = Service {
-            storage: Storage::open(directory.path()).expect("opens"),
-            access,
-            collect_every: None,
-            retention: Retention::default(),
-        };
+        let storage = Storage::open(directory.path()).expect("opens");
+        let service = change(Service::new(storage, access));
         let (stop, stopped) = oneshot::channel();
         let (told, bound) = std::sync::mpsc::channel();
         let server = std::thread::spawn(move || {
@@ -45,16 +46,26 @@ impl Registry {
                 let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
                     .await
                     .expect("binds");
-                told.send(listener.local_addr().expect("an address"))
-                    .expect("somebody waits");
+                let operators = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+                    .await
+                    .expect("binds");
+                let addresses = [&listener, &operators]
+                    .map(|listener| listener.local_addr().expect("an address"));
+                told.send(addresses).expect("somebody waits");
+                let listeners = Listeners {
+                    clients: listener,
+                    operators: Some(operators),
+                };
                 let stopped = async {
                     stopped.await.ok();
                 };
-                wharf_registry::serve(service, listener, stopped).await;
+                wharf_registry::serve(service, listeners, stopped).await;
             });
         });
+        let [address, operators] = bound.recv().expect("it is bound");
         Self {
-            address: bound.recv().expect("it is bound"),
+            address,
+            operators,
             stop: Some(stop),
             server: Some(server),
             _directory: directory,
@@ -69,25 +80,17 @@ impl Registry {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Answer {
-        let mut stream =
-            TcpStream::connect_timeout(&self.address, Duration::from_secs(20)).expect("connects");
-        stream
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .expect("set");
-        let mut head = format!(
-            "{method} {target} HTTP/1.1\r\nHost: registry\r\nConnection: close\r\nContent-Length: {}\r\n",
-            body.len()
-        );
-        for (name, value) in headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        head.push_str("\r\n");
-        stream.write_all(head.as_bytes()).expect("sent");
-        // A refused body may not be read to its end.
-        stream.write_all(body).ok();
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).ok();
-        Answer::read(&bytes)
+        send(self.address, method, target, headers, body)
+    }
+
+    /// Asks the address of those who run the registry.
+    pub(crate) fn operator(&self, target: &str) -> Answer {
+        send(self.operators, "GET", target, &[], b"")
+    }
+
+    /// Where clients connect to.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub(crate) fn get(&self, target: &str) -> Answer {
@@ -106,6 +109,34 @@ impl Registry {
         assert_eq!(answer.status, 201, "{answer:?}");
         digest
     }
+}
+
+fn send(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Answer {
+    let mut stream =
+        TcpStream::connect_timeout(&address, Duration::from_secs(20)).expect("connects");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .expect("set");
+    let mut head = format!(
+        "{method} {target} HTTP/1.1\r\nHost: registry\r\nConnection: close\r\nContent-Length: {}\r\n",
+        body.len()
+    );
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str("\r\n");
+    stream.write_all(head.as_bytes()).expect("sent");
+    // A refused body may not be read to its end.
+    stream.write_all(body).ok();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).ok();
+    Answer::read(&bytes)
 }
 
 impl Drop for Registry {
@@ -145,6 +176,10 @@ impl Answer {
 
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).expect("a document")
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).expect("text")
     }
 
     /// The code of a refusal.
