@@ -57,6 +57,7 @@ impl Inner {
                 way(container, &container.live())?;
             }
             write_all(&socket, &head(tty))?;
+            self.tell(container, "attach");
             let client = query.stream.then_some(client);
             let (inner, replayed) = (Arc::clone(self), Arc::clone(container));
             // The client may read it only when it has its answer.
@@ -70,7 +71,6 @@ impl Inner {
             self.connect(container, client, socket, query.stream, write_head)
                 .await?;
         }
-        self.tell(container, "attach");
         Ok(tty)
     }
 
@@ -89,6 +89,8 @@ impl Inner {
             let mut live = container.live();
             let shim = way(container, &live)?;
             write_head(&socket)?;
+            // Before the client can leave again.
+            self.tell(container, "attach");
             match shim {
                 _ if !stream => return Ok(()),
                 Some(shim) => shim,

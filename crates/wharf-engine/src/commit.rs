@@ -48,16 +48,21 @@ impl Inner {
         let made = self
             .blocking(move || inner.make_image(&target, &query, config, name.as_ref()))
             .await;
+        if let Ok((id, name)) = &made {
+            if !name.is_empty() {
+                self.tell_image("tag", &id.to_string(), name);
+            }
+            let more = [
+                ("comment", comment),
+                ("imageID", id.to_string()),
+                ("imageRef", name.clone()),
+            ];
+            self.tell_with(&container, "commit", &more);
+        }
         if paused {
             self.thaw_after_commit(&container).await;
         }
-        let (id, name) = made?;
-        let more = [
-            ("comment", comment),
-            ("imageID", id.to_string()),
-            ("imageRef", name),
-        ];
-        self.tell_with(&container, "commit", &more);
+        let (id, _) = made?;
         Ok(wire::CommitResult { id: id.to_string() })
     }
 

@@ -372,13 +372,15 @@ impl Engine {
     /// # Errors
     /// A filter is unknown.
     pub fn networks_prune(&self, filters: &wire::Filters) -> Result<wire::NetworksPruned, Error> {
-        crate::prune::networks(filters)
+        self.inner.prune_networks(filters)
     }
 
     /// Empties the build cache, of which this engine has none yet.
-    #[must_use]
-    pub fn build_prune(&self) -> wire::BuildPruned {
-        wire::BuildPruned::default()
+    ///
+    /// # Errors
+    /// A filter is unknown, or has a value it cannot have.
+    pub fn build_prune(&self, filters: &wire::Filters) -> Result<wire::BuildPruned, Error> {
+        self.inner.prune_builds(filters)
     }
 
     /// Gives a container another name.

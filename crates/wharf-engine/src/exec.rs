@@ -74,7 +74,7 @@ impl Inner {
         }
         detach_keys(&body.detach_keys)?;
         let id = ExecId::random();
-        let line = command.join(" ");
+        let line = worded(&command);
         {
             let mut live = container.live();
             if live.execs.len() >= EXECS_MAX {
@@ -218,7 +218,7 @@ impl Inner {
         let shim = shim.ok_or_else(|| failed(refuse(container, Denied::NotRunning)))?;
         let descriptors = socket.into_iter().collect();
         // Before it can end.
-        let action = format!("exec_start: {}", exec.command.join(" "));
+        let action = format!("exec_start: {}", worded(&exec.command));
         self.tell_with(container, &action, &[("execID", id.to_string())]);
         let answer = shim
             .request(Request::Exec(Box::new(request)), descriptors)
@@ -382,5 +382,13 @@ fn check_running(container: &Container) -> Result<(), Error> {
             "container {id} is restarting, wait until the container is running"
         ))),
         _ => Err(Error::conflict(format!("container {id} is not running"))),
+    }
+}
+
+/// A command as Docker's events have it: the program, a blank, its arguments, of which there may be none.
+fn worded(command: &[String]) -> String {
+    match command {
+        [program] => format!("{program} "),
+        words => words.join(" "),
     }
 }

@@ -53,6 +53,7 @@ mod inspect;
 mod list;
 mod logs;
 mod mounts;
+mod names;
 mod open;
 mod ports;
 mod prune;

@@ -15,6 +15,18 @@ use crate::records::Durability;
 use crate::state::State;
 
 const FILTERS: [&str; 3] = ["label", "label!", "until"];
+/// Filters of `POST /build/prune`.
+const BUILD_FILTERS: [&str; 9] = [
+    "description",
+    "id",
+    "inuse",
+    "parent",
+    "private",
+    "shared",
+    "type",
+    "until",
+    "unused-for",
+];
 
 /// Whether a prune is under way; there is one at a time.
 #[derive(Debug, Default)]
@@ -73,18 +85,62 @@ impl Inner {
                 }
             }
         }
-        let told = BTreeMap::from([("reclaimed".to_owned(), reclaimed.to_string())]);
-        self.events.tell("container", "prune", "", told);
+        self.tell_prune("container", reclaimed);
         Ok(wire::ContainersPruned {
             containers_deleted: Some(deleted).filter(|deleted| !deleted.is_empty()),
             space_reclaimed: reclaimed,
         })
     }
+
+    /// Removes networks that nobody uses. Those there are belong to the engine, and are never removed.
+    pub(crate) fn prune_networks(
+        &self,
+        filters: &wire::Filters,
+    ) -> Result<wire::NetworksPruned, Error> {
+        bound(filters)?;
+        self.tell_prune("network", 0);
+        Ok(wire::NetworksPruned::default())
+    }
+
+    /// Empties the build cache.
+    pub(crate) fn prune_builds(&self, filters: &wire::Filters) -> Result<wire::BuildPruned, Error> {
+        check_build_filters(filters)?;
+        self.tell_prune("builder", 0);
+        Ok(wire::BuildPruned::default())
+    }
+
+    pub(crate) fn tell_prune(&self, kind: &str, reclaimed: impl ToString) {
+        let told = BTreeMap::from([("reclaimed".to_owned(), reclaimed.to_string())]);
+        self.events.tell(kind, "prune", "", told);
+    }
 }
 
-/// Removes networks that nobody uses. Those there are belong to the engine, and are never removed.
-pub(crate) fn networks(filters: &wire::Filters) -> Result<wire::NetworksPruned, Error> {
-    bound(filters).map(|_| wire::NetworksPruned::default())
+/// Checks the filters of a build cache's prune by dockerd's rules.
+fn check_build_filters(filters: &wire::Filters) -> Result<(), Error> {
+    filters
+        .validate(&BUILD_FILTERS)
+        .map_err(|error| Error::invalid(error.to_string()))?;
+    // The two mean the same; the second is the older name.
+    let [until, unused_for] = ["until", "unused-for"].map(|key| filters.get(key).next());
+    if until.is_some() && unused_for.is_some() {
+        let text = "conflicting filters: \"until\" and \"unused-for\"";
+        return Err(Error::invalid(text));
+    }
+    for key in BUILD_FILTERS {
+        if filters.get(key).nth(1).is_some() {
+            return Err(Error::invalid("filters expect only one value"));
+        }
+    }
+    for (key, value) in [("until", until), ("unused-for", unused_for)] {
+        if let Some(value) = value {
+            crate::images::moment(value).map_err(|_| {
+                Error::invalid(format!(
+                    "\"{key}\" filter expects a duration (e.g., '24h') or a timestamp"
+                ))
+            })?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether a container is there for nothing.
@@ -139,6 +195,45 @@ mod tests {
             bound(r#"{"name":["a"]}"#),
             Err("invalid filter 'name'".to_owned())
         );
+    }
+
+    #[test]
+    fn a_build_cache_s_filters_are_checked_as_dockerd_does() {
+        let check = |json| {
+            let filters = wire::Filters::parse(json).expect(json);
+            check_build_filters(&filters).map_err(|error| error.to_string())
+        };
+        for good in [
+            "{}",
+            r#"{"until":["24h"]}"#,
+            r#"{"unused-for":["1700000000"]}"#,
+            r#"{"id":["a"],"type":["regular"],"inuse":[]}"#,
+        ] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        let expects = "filter expects a duration (e.g., '24h') or a timestamp";
+        for (bad, text) in [
+            (r#"{"label":["a"]}"#, "invalid filter 'label'".to_owned()),
+            (r#"{"until":["x"]}"#, format!("\"until\" {expects}")),
+            (
+                r#"{"unused-for":["x"]}"#,
+                format!("\"unused-for\" {expects}"),
+            ),
+            (
+                r#"{"until":["1h"],"unused-for":["1h"]}"#,
+                "conflicting filters: \"until\" and \"unused-for\"".to_owned(),
+            ),
+            (
+                r#"{"id":["a","b"]}"#,
+                "filters expect only one value".to_owned(),
+            ),
+            (
+                r#"{"until":["1h","2h"]}"#,
+                "filters expect only one value".to_owned(),
+            ),
+        ] {
+            assert_eq!(check(bad), Err(text), "{bad}");
+        }
     }
 
     #[test]

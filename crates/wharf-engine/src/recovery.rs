@@ -154,7 +154,9 @@ impl Inner {
                     });
                     self.settle(container, before, |status| status.endpoint = None);
                 } else if container.status().state.running().is_some() {
-                    self.ended(container, &lost_exit(&container.status().clone()));
+                    // Not in one statement: the status must not be borrowed while it is changed.
+                    let exit = lost_exit(&container.status());
+                    self.ended(container, &exit);
                 } else {
                     let change = |status: &mut crate::container::Status| status.endpoint = None;
                     container

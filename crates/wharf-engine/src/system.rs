@@ -124,10 +124,16 @@ impl Inner {
         Ok((removed.steps, removed.freed))
     }
 
-    /// Tells an event of an image.
+    /// Tells an event of an image, with its labels.
     pub(crate) fn tell_image(&self, action: &str, id: &str, name: &str) {
         let shown = if name.is_empty() { id } else { name };
-        let attributes = BTreeMap::from([("name".to_owned(), shown.to_owned())]);
+        // One that has just been removed has none any more.
+        let image = self.images.inspect(id).ok();
+        let labels = image
+            .and_then(|image| image.config)
+            .map(|config| config.labels);
+        let mut attributes = labels.unwrap_or_default();
+        attributes.insert("name".to_owned(), shown.to_owned());
         self.events.tell("image", action, id, attributes);
     }
 

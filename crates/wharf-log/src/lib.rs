@@ -34,6 +34,7 @@ mod scan;
 mod segment;
 mod segments;
 mod syslog;
+mod tls;
 mod writer;
 
 pub use compress::{CompressError, compress};
@@ -42,7 +43,8 @@ pub use journald::Journald;
 pub use options::{DRIVERS, Driver, Mode, OptionError, Options, Rotation, check};
 pub use plan::{Files, Format, Plan, Remote};
 pub use reader::{LogReader, Position, ReadError};
-pub use syslog::{Address as SyslogAddress, Format as SyslogFormat, Syslog};
+pub use syslog::{Address as SyslogAddress, Format as SyslogFormat, Host, Syslog};
+pub use tls::{Tls, TlsError};
 pub use writer::{LogWriter, OpenError, Trouble};
 
 /// Longest text of one entry, Docker's 16 KiB.

@@ -6,21 +6,21 @@
 //! counted. A connection that broke is made anew when there is something to send, once in
 //! [`RETRY_TIME`].
 
+mod connection;
+
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
+use rustls::ClientConfig;
 
+use self::connection::{CONNECT_TIME, Connection, Stop};
 use crate::entry::Piece;
 use crate::journald;
 use crate::plan::Remote;
-use crate::syslog::Address;
 use crate::writer::OpenError;
 
 /// Bytes that wait before the container does.
@@ -29,18 +29,13 @@ const HELD_MAX: usize = 256 * 1024;
 const BOUND: u64 = 1 << 20;
 /// How long after a failure the connection is tried again.
 const RETRY_TIME: Duration = Duration::from_secs(1);
-/// How long the first connection may take.
-const CONNECT_TIME: Timespec = Timespec {
-    tv_sec: 5,
-    tv_nsec: 0,
-};
-/// Where the machine's own syslog daemon may listen.
-const LOCAL: [&str; 3] = ["/dev/log", "/var/run/syslog", "/var/run/log"];
 
 /// The way to a service.
 #[derive(Debug)]
 pub(crate) struct Queue {
     remote: Remote,
+    /// What its TLS is made of.
+    security: Option<Arc<ClientConfig>>,
     connection: Option<Connection>,
     /// Connections made so far.
     connections: u64,
@@ -52,27 +47,19 @@ pub(crate) struct Queue {
     /// Set when the container does not wait.
     bound: Option<u64>,
     tried: Instant,
+    /// Connections tried after the first.
+    tries: usize,
     lost: u64,
     trouble: Option<io::Error>,
 }
 
-#[derive(Debug)]
-struct Connection {
-    socket: OwnedFd,
-    /// Messages have no bounds in it.
-    stream: bool,
-    /// Not made yet.
-    pending: bool,
-}
-
 impl Queue {
     pub(crate) fn open(remote: Remote, bound: Option<u64>) -> Result<Self, OpenError> {
-        let mut connection = connect(&remote)?;
-        if connection.pending {
-            finish_connecting(&mut connection).map_err(|error| connect_error(&remote, error))?;
-        }
+        let security = connection::security(&remote)?;
+        let connection = connection::open(&remote, security.as_ref())?;
         Ok(Self {
             remote,
+            security,
             connection: Some(connection),
             connections: 1,
             entries: VecDeque::new(),
@@ -80,6 +67,7 @@ impl Queue {
             sent: 0,
             bound,
             tried: Instant::now(),
+            tries: 0,
             lost: 0,
             trouble: None,
         })
@@ -95,7 +83,7 @@ impl Queue {
         };
         let bound = match self.bound {
             Some(bound) => bound,
-            None if self.connection.is_some() => u64::MAX,
+            None if self.is_connected() => u64::MAX,
             None => BOUND,
         };
         if !self.entries.is_empty() && (self.bytes + entry.len()) as u64 > bound {
@@ -111,15 +99,14 @@ impl Queue {
         if self.entries.is_empty() || !self.reconnect() {
             return;
         }
-        while let (Some(entry), Some(connection)) = (self.entries.front(), &self.connection) {
+        while let (Some(entry), Some(connection)) = (self.entries.front(), &mut self.connection) {
             match connection.send(&entry[self.sent..]) {
                 Ok(count) if connection.stream && self.sent + count < entry.len() => {
                     self.sent += count;
                 }
                 Ok(_) => self.drop_front(),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN | Errno::NOBUFS) => return,
-                Err(Errno::MSGSIZE) => {
+                Err(Stop::Full) => return,
+                Err(Stop::TooLong) => {
                     let whole = match (&self.remote, &connection.socket) {
                         (Remote::Journald(_), socket) => journald::send_as_file(socket, entry),
                         _ => Err(Errno::MSGSIZE.into()),
@@ -130,8 +117,8 @@ impl Queue {
                     }
                     self.drop_front();
                 }
-                Err(error) => {
-                    self.disconnect(error.into());
+                Err(Stop::Broken(error)) => {
+                    self.disconnect(error);
                     return;
                 }
             }
@@ -148,6 +135,9 @@ impl Queue {
         self.lost += self.bytes as u64;
         self.entries = VecDeque::new();
         self.bytes = 0;
+        if let Some(connection) = &mut self.connection {
+            connection.close();
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -160,9 +150,18 @@ impl Queue {
         Some((self.connections, connection.socket.as_fd()))
     }
 
+    /// Whether it is the service that has the word, in a connection that is being made.
+    pub(crate) fn listens(&self) -> bool {
+        self.connection.as_ref().is_some_and(Connection::listens)
+    }
+
     /// Whether the container has to wait. For a service that cannot be reached it does not.
     pub(crate) fn holds_up(&self) -> bool {
-        self.bound.is_none() && self.connection.is_some() && self.bytes > HELD_MAX
+        self.bound.is_none() && self.is_connected() && self.bytes > HELD_MAX
+    }
+
+    fn is_connected(&self) -> bool {
+        self.connection.as_ref().is_some_and(Connection::is_made)
     }
 
     pub(crate) fn take_lost(&mut self) -> u64 {
@@ -190,132 +189,45 @@ impl Queue {
 
     /// Sees to it that there is a connection; false while there is none.
     fn reconnect(&mut self) -> bool {
-        match &mut self.connection {
-            Some(connection) if connection.pending => match connection.outcome() {
-                Ok(pending) => {
-                    connection.pending = pending;
-                    !pending
+        if self.connection.is_none() {
+            if self.tried.elapsed() < RETRY_TIME {
+                return false;
+            }
+            self.tried = Instant::now();
+            let place = self.next_place();
+            match connection::connect(&self.remote, self.security.as_ref(), place) {
+                Ok(connection) => {
+                    self.connection = Some(connection);
+                    self.connections += 1;
                 }
                 Err(error) => {
-                    self.disconnect(error);
-                    false
-                }
-            },
-            Some(_) => true,
-            None if self.tried.elapsed() < RETRY_TIME => false,
-            None => {
-                self.tried = Instant::now();
-                match connect(&self.remote) {
-                    Ok(connection) => {
-                        let ready = !connection.pending;
-                        self.connection = Some(connection);
-                        self.connections += 1;
-                        ready
-                    }
-                    Err(error) => {
-                        self.trouble = Some(io::Error::other(error));
-                        false
-                    }
+                    self.trouble = Some(io::Error::other(error));
+                    return false;
                 }
             }
         }
+        let Some(connection) = &mut self.connection else {
+            return false;
+        };
+        if connection.is_made() {
+            return true;
+        }
+        let made = match connection.go_on() {
+            Ok(false) if self.tried.elapsed() > CONNECT_TIME => Err(Errno::TIMEDOUT.into()),
+            made => made,
+        };
+        made.unwrap_or_else(|error| {
+            self.disconnect(error);
+            false
+        })
     }
-}
 
-impl Connection {
-    fn send(&self, bytes: &[u8]) -> Result<usize, Errno> {
-        rustix::net::send(&self.socket, bytes, SendFlags::NOSIGNAL)
-    }
-
-    /// Whether a connection is still being made.
-    fn outcome(&self) -> io::Result<bool> {
-        rustix::net::sockopt::socket_error(&self.socket)??;
-        match rustix::net::getpeername(&self.socket) {
-            Ok(_) => Ok(false),
-            Err(Errno::NOTCONN) => Ok(true),
-            Err(error) => Err(error.into()),
+    /// Which of the service's addresses is tried now: each in turn.
+    fn next_place(&mut self) -> usize {
+        self.tries += 1;
+        match &self.remote {
+            Remote::Syslog(syslog) => self.tries % syslog.sockets.len().max(1),
+            Remote::Journald(_) => 0,
         }
     }
-}
-
-fn finish_connecting(connection: &mut Connection) -> io::Result<()> {
-    let mut wait = [PollFd::new(&connection.socket, PollFlags::OUT)];
-    if rustix::event::poll(&mut wait, Some(&CONNECT_TIME))? == 0 {
-        return Err(io::Error::from(Errno::TIMEDOUT));
-    }
-    if connection.outcome()? {
-        return Err(io::Error::from(Errno::TIMEDOUT));
-    }
-    connection.pending = false;
-    Ok(())
-}
-
-fn connect(remote: &Remote) -> Result<Connection, OpenError> {
-    let address = match remote {
-        Remote::Journald(journal) => {
-            return unix(&journal.socket, SocketType::DGRAM).map_err(|_| OpenError::NoJournal);
-        }
-        Remote::Syslog(syslog) => &syslog.address,
-    };
-    let made = match address {
-        Address::Local => {
-            let kinds = [SocketType::DGRAM, SocketType::STREAM];
-            let mut places = kinds
-                .iter()
-                .flat_map(|kind| LOCAL.map(|path| (path, *kind)));
-            return places
-                .find_map(|(path, kind)| unix(Path::new(path), kind).ok())
-                .ok_or(OpenError::NoSyslog);
-        }
-        Address::Unix(path) => unix(path, SocketType::STREAM),
-        Address::UnixGram(path) => unix(path, SocketType::DGRAM),
-        Address::Udp(address) => inet(address, SocketType::DGRAM),
-        Address::Tcp(address) => inet(address, SocketType::STREAM),
-    };
-    made.map_err(|error| connect_error(remote, error))
-}
-
-/// Words a failure as Go does, where Docker's text comes from.
-fn connect_error(remote: &Remote, source: io::Error) -> OpenError {
-    let Remote::Syslog(syslog) = remote else {
-        return OpenError::NoJournal;
-    };
-    let address = match &syslog.address {
-        Address::Local => return OpenError::NoSyslog,
-        Address::Unix(path) => format!("unix {}", path.display()),
-        Address::UnixGram(path) => format!("unixgram {}", path.display()),
-        Address::Udp(address) => format!("udp {address}"),
-        Address::Tcp(address) => format!("tcp {address}"),
-    };
-    OpenError::Connect { address, source }
-}
-
-fn unix(path: &Path, kind: SocketType) -> io::Result<Connection> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, kind, flags, None)?;
-    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
-    Ok(Connection {
-        socket,
-        stream: kind == SocketType::STREAM,
-        pending: false,
-    })
-}
-
-fn inet(address: &SocketAddr, kind: SocketType) -> io::Result<Connection> {
-    let family = match address {
-        SocketAddr::V4(_) => AddressFamily::INET,
-        SocketAddr::V6(_) => AddressFamily::INET6,
-    };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(family, kind, flags, None)?;
-    let pending = match rustix::net::connect(&socket, address) {
-        Ok(()) => false,
-        Err(Errno::INPROGRESS) => true,
-        Err(error) => return Err(error.into()),
-    };
-    Ok(Connection {
-        socket,
-        stream: kind == SocketType::STREAM,
-        pending,
-    })
 }

@@ -8,12 +8,15 @@ use jiff::{Timestamp, Zoned};
 use serde::{Deserialize, Serialize};
 
 use crate::entry::{Piece, Stream};
+use crate::tls::Tls;
 
 /// A syslog daemon, and what each message of a container says there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Syslog {
     /// Where it listens.
     pub address: Address,
+    /// What the name of its host means, where it has one: tried one after the other.
+    pub sockets: Vec<SocketAddr>,
     /// How messages are written.
     pub format: Format,
     /// Number of the facility.
@@ -34,9 +37,20 @@ pub enum Address {
     /// A datagram socket.
     UnixGram(PathBuf),
     /// UDP.
-    Udp(SocketAddr),
+    Udp(Host),
     /// TCP.
-    Tcp(SocketAddr),
+    Tcp(Host),
+    /// TLS over TCP.
+    Tls(Host, Tls),
+}
+
+/// A host and its port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// Its name, or its IP address.
+    pub name: String,
+    /// The port.
+    pub port: u16,
 }
 
 /// How messages are written.
@@ -87,6 +101,18 @@ pub(crate) fn facility(text: &str) -> Option<u8> {
     let named = FACILITIES.iter().find(|(name, _)| *name == text);
     let number = || text.parse().ok().filter(|number| *number <= FACILITY_MAX);
     named.map(|(_, number)| *number).or_else(number)
+}
+
+impl Address {
+    /// The host whose name somebody has to look up, and how Go calls the protocol.
+    #[must_use]
+    pub fn host(&self) -> Option<(&'static str, &Host)> {
+        match self {
+            Self::Local | Self::Unix(_) | Self::UnixGram(_) => None,
+            Self::Udp(host) => Some(("udp", host)),
+            Self::Tcp(host) | Self::Tls(host, _) => Some(("tcp", host)),
+        }
+    }
 }
 
 impl Format {
@@ -160,6 +186,7 @@ mod tests {
         let head = |format, stream, hours| {
             let syslog = Syslog {
                 address: Address::Local,
+                sockets: Vec::new(),
                 format,
                 facility: 3,
                 tag: "box".to_owned(),

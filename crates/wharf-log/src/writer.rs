@@ -34,6 +34,12 @@ pub enum OpenError {
         /// Why.
         source: io::Error,
     },
+    /// The syslog daemon is not the one it should be, or does not want this one.
+    #[error(transparent)]
+    Secure(io::Error),
+    /// Certificates or keys.
+    #[error(transparent)]
+    Tls(#[from] crate::tls::TlsError),
 }
 
 /// What went wrong with a log since it was asked the last time.
@@ -119,6 +125,12 @@ impl LogWriter {
     #[must_use]
     pub fn socket(&self) -> Option<(u64, BorrowedFd<'_>)> {
         self.queue.as_ref().and_then(Queue::socket)
+    }
+
+    /// Whether [`Self::flush`] can go on only when that has become readable.
+    #[must_use]
+    pub fn listens(&self) -> bool {
+        self.queue.as_ref().is_some_and(Queue::listens)
     }
 
     /// Whether everything is sent.

@@ -254,7 +254,11 @@ impl Streams {
             // The one before was closed, and so is out of the poll.
             self.log_interest = (connection, Interest::default());
         }
-        let wanted = (!log.is_flushed()).then_some(EventFlags::OUT);
+        let direction = match log.listens() {
+            true => EventFlags::IN,
+            false => EventFlags::OUT,
+        };
+        let wanted = (!log.is_flushed()).then_some(direction);
         let token = Token::Log(self.process);
         poll.set(socket, token, &mut self.log_interest.1, wanted)
     }

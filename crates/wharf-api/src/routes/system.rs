@@ -75,7 +75,9 @@ async fn networks_prune(call: Call) -> Result<Answer, Failure> {
 }
 
 async fn build_prune(call: Call) -> Result<Answer, Failure> {
-    Ok(json(&call.engine.build_prune()))
+    let filters =
+        Filters::parse(call.query.get("filters").unwrap_or_default()).map_err(QueryError::from)?;
+    Ok(json(&call.engine.build_prune(&filters)?))
 }
 
 async fn disk_usage(call: Call) -> Result<Answer, Failure> {

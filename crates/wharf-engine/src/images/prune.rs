@@ -35,8 +35,7 @@ impl Inner {
                 Err(error) => tracing::warn!(image = name, %error, "an image is not pruned"),
             }
         }
-        let reclaimed = [("reclaimed".to_owned(), pruned.space_reclaimed.to_string())];
-        self.events.tell("image", "prune", "", reclaimed.into());
+        self.tell_prune("image", pruned.space_reclaimed);
         Ok(pruned)
     }
 

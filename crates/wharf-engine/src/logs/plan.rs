@@ -1,16 +1,20 @@
 //! Where a container's output goes, from its log options.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde_json::json;
-use wharf_log::{Driver, Files, Format, Journald, Mode, Options, Plan, Remote, Rotation, Syslog};
+use wharf_log::{
+    Driver, Files, Format, Journald, Mode, Options, Plan, Remote, Rotation, Syslog, SyslogAddress,
+};
 use wharf_template::{Options as TemplateOptions, Template};
 use wharf_wire as wire;
 
 use crate::container::{Container, Definition, Places};
 use crate::error::Error;
 use crate::inner::Inner;
+use crate::names;
 
 /// The tag of drivers that always have one.
 const TAG: &str = "{{.ID}}";
@@ -78,6 +82,7 @@ impl Inner {
                 facility,
             } => Some(Remote::Syslog(Syslog {
                 address: address.clone(),
+                sockets: sockets(address)?,
                 format: *format,
                 facility: *facility,
                 tag: tag(TAG)?,
@@ -171,6 +176,24 @@ impl Inner {
 fn options(definition: &Definition) -> Result<Options, Error> {
     let log = &definition.host.log_config;
     Options::read(&log.driver, &log.config).map_err(|error| Error::invalid(error.to_string()))
+}
+
+/// Where the host of a syslog daemon is. Its name is looked up each time the container starts.
+fn sockets(address: &SyslogAddress) -> Result<Vec<SocketAddr>, Error> {
+    let Some((protocol, host)) = address.host() else {
+        return Ok(Vec::new());
+    };
+    let found = names::look_up(&host.name);
+    let found = found.map_err(|error| {
+        Error::invalid(format!(
+            "{FAILED}: dial {protocol}: lookup {}: {error}",
+            host.name
+        ))
+    })?;
+    Ok(found
+        .into_iter()
+        .map(|ip| SocketAddr::new(ip, host.port))
+        .collect())
 }
 
 /// The labels and variables to keep with each entry.

@@ -131,8 +131,7 @@ impl Inner {
             }
         }
         let space_reclaimed = i64::try_from(reclaimed).unwrap_or(i64::MAX);
-        let attributes = [("reclaimed".to_owned(), space_reclaimed.to_string())];
-        self.events.tell("volume", "prune", "", attributes.into());
+        self.tell_prune("volume", space_reclaimed);
         Ok(wire::VolumesPruned {
             volumes_deleted: (!deleted.is_empty()).then_some(deleted),
             space_reclaimed,

@@ -3,3 +3,4 @@
 mod crash;
 mod remote;
 mod rotation;
+mod secured;

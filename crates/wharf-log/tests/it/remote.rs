@@ -1,27 +1,35 @@
 //! Services that take logs, played by the test.
 
 use std::io::Read as _;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use wharf_log::{
-    Journald, LogWriter, OpenError, Plan, Remote, Stream, Syslog, SyslogAddress, SyslogFormat,
+    Host, Journald, LogWriter, OpenError, Plan, Remote, Stream, Syslog, SyslogAddress, SyslogFormat,
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-fn syslog(address: SyslogAddress) -> Plan {
+fn syslog(address: SyslogAddress, sockets: &[SocketAddr]) -> Plan {
     Plan {
         remote: Some(Remote::Syslog(Syslog {
             address,
+            sockets: sockets.to_vec(),
             format: SyslogFormat::Rfc5424,
             facility: 3,
             tag: "box".to_owned(),
             hostname: "host".to_owned(),
         })),
         ..Plan::default()
+    }
+}
+
+pub(crate) fn host(name: &str) -> Host {
+    Host {
+        name: name.to_owned(),
+        port: 514,
     }
 }
 
@@ -47,11 +55,12 @@ fn a_syslog_daemon_gets_every_line() {
             &mut (|buffer: &mut [u8]| gram.recv(buffer)) as &mut dyn FnMut(&mut [u8]) -> _,
         ),
         (
-            SyslogAddress::Udp(udp.local_addr().expect("address")),
+            SyslogAddress::Udp(host("loghost")),
             &mut |buffer: &mut [u8]| udp.recv(buffer),
         ),
     ] {
-        let mut log = LogWriter::open(syslog(address)).expect("open");
+        let sockets = [udp.local_addr().expect("address")];
+        let mut log = LogWriter::open(syslog(address, &sockets)).expect("open");
         log.push(Stream::Stderr, b"hello\n\nworld\n");
         for word in ["hello\n", "world\n"] {
             let length = receive(&mut buffer).expect("receive");
@@ -64,8 +73,11 @@ fn a_syslog_daemon_gets_every_line() {
 #[test]
 fn streams_are_connected_anew_and_wait_for_nobody() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-    let address = SyslogAddress::Tcp(listener.local_addr().expect("address"));
-    let mut log = LogWriter::open(syslog(address)).expect("open");
+    let closed = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    // The first of the host's addresses does not answer.
+    let sockets = [closed, listener.local_addr()].map(|address| address.expect("address"));
+    let plan = syslog(SyslogAddress::Tcp(host("loghost")), &sockets);
+    let mut log = LogWriter::open(plan).expect("open");
     log.push(Stream::Stdout, b"first\n");
     let (mut first, _) = listener.accept().expect("accept");
     let mut text = [0; 500];
@@ -99,7 +111,8 @@ fn a_slow_service_holds_the_container_up_or_loses_entries() {
     let path = dir.path().join("stream");
     let listener = UnixListener::bind(&path).expect("bind");
     let line = [vec![b'x'; 1000], b"\n".to_vec()].concat();
-    let mut waiting = LogWriter::open(syslog(SyslogAddress::Unix(path.clone()))).expect("open");
+    let mut waiting =
+        LogWriter::open(syslog(SyslogAddress::Unix(path.clone()), &[])).expect("open");
     let end = Instant::now() + PATIENCE;
     while !waiting.holds_up() {
         assert!(Instant::now() < end);
@@ -118,7 +131,7 @@ fn a_slow_service_holds_the_container_up_or_loses_entries() {
     drop(waiting);
     assert!(taken.join().expect("thread").expect("read") > 256 * 1024);
 
-    let mut plan = syslog(SyslogAddress::Unix(path));
+    let mut plan = syslog(SyslogAddress::Unix(path), &[]);
     plan.buffer = Some(10_000);
     let mut losing = LogWriter::open(plan).expect("open");
     while losing.lost() == 0 {
@@ -160,7 +173,8 @@ fn who_cannot_be_reached_is_named() {
     assert_eq!(error.to_string(), "journald is not enabled on this host");
     let closed = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let address = closed.expect("address");
-    let error = LogWriter::open(syslog(SyslogAddress::Tcp(address))).expect_err("nobody listens");
+    let error = LogWriter::open(syslog(SyslogAddress::Tcp(host("loghost")), &[address]))
+        .expect_err("nobody listens");
     assert!(matches!(error, OpenError::Connect { .. }));
     assert_eq!(error.to_string(), format!("dial tcp {address}: connect"));
 }

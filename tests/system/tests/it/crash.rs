@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use rustix::process::{Pid, Signal, kill_process};
 use wharf_tests_system::{Client, Engine, image, needs, wait};
 
 use crate::engine;
@@ -130,6 +131,10 @@ const OPERATIONS: &[(&str, &[&[&str]])] = &[
             "1000",
         ]],
     ),
+    (
+        "run-rm",
+        &[&["run", "--rm", "--name", "brief", "busybox", "true"]],
+    ),
     ("stop", &[&["stop", "running"]]),
     ("rm", &[&["rm", "-f", "running"]]),
     ("rm-stopped", &[&["rm", "ready"]]),
@@ -242,7 +247,15 @@ fn die_at(point: &str, commands: &[&[&str]], load: Option<&[u8]>) {
             ["created", "running", "exited", "paused"].contains(&state),
             "{point}: {line}"
         );
-        if state == "exited" {
+        if name == "brief" {
+            // It goes as it ends, also when that is now.
+            if state == "created" {
+                engine.wharf(&["start", name]).succeeded();
+            }
+            wait::until_true("the removal of a brief container", || {
+                engine.wharf(&["inspect", name]).code != 0
+            });
+        } else if state == "exited" {
             let code = engine.inspect(name, "{{.State.ExitCode}}");
             assert!(code.parse::<i32>().is_ok(), "{point}: {code}");
         } else if state == "created" {
@@ -292,6 +305,40 @@ fn run_recovers_at_every_step() {
 #[test]
 fn run_in_a_user_namespace_recovers_at_every_step() {
     kill_at_every_point_of("run-userns");
+}
+
+#[test]
+fn run_with_rm_recovers_at_every_step() {
+    kill_at_every_point_of("run-rm");
+}
+
+#[test]
+fn a_shim_that_died_with_the_engine_is_no_obstacle() {
+    let Some(mut engine) = engine() else { return };
+    let run = ["run", "-d", "--name"];
+    for (name, flags) in [("box", &[][..]), ("brief", &["--rm"])] {
+        let command = ["busybox", "sleep", "1000"];
+        let line = [&run[..], &[name], flags, &command].concat();
+        engine.wharf(&line).succeeded();
+    }
+    let shims = ["box", "brief"].map(|name| {
+        let pid = engine.inspect(name, "{{.State.Pid}}");
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+        let parent = parent.and_then(|pid| pid.trim().parse().ok());
+        Pid::from_raw(parent.unwrap()).unwrap()
+    });
+    engine.kill();
+    for shim in shims {
+        kill_process(shim, Signal::KILL).unwrap();
+    }
+    engine.launch();
+    let ended = engine.inspect("box", "{{.State.Status}} {{.State.ExitCode}}");
+    assert_eq!(ended, "exited 255");
+    wait::until_true("the removal of a brief container", || {
+        engine.wharf(&["inspect", "brief"]).code != 0
+    });
+    engine.finish();
 }
 
 #[test]

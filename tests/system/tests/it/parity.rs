@@ -6,6 +6,7 @@
 //! installed ones are is found out first, and rows that need newer ones are left to those that are new enough.
 
 mod filter;
+mod happenings;
 mod table;
 
 use wharf_tests_system::{Client, Engine, Ran, command, needs};
