@@ -79,17 +79,6 @@ impl Call {
         hint.upper().is_none_or(|upper| upper > length)
     }
 
-    /// Refuses a platform that is not the engine's own: containers are processes of this kernel and this processor.
-    pub(crate) fn refuse_foreign_platform(platform: &str) -> Result<(), Failure> {
-        if platform.is_empty() || is_own_platform(platform) {
-            return Ok(());
-        }
-        let own = std::env::consts::ARCH;
-        Err(Failure::invalid(format!(
-            "platform {platform} is not supported: this engine runs linux on {own}"
-        )))
-    }
-
     async fn bytes(&mut self) -> Result<Bytes, Failure> {
         let limited = Limited::new(self.request.body_mut(), MAX_DOCUMENT);
         match limited.collect().await {
@@ -102,20 +91,6 @@ impl Call {
                 "the request's body could not be read: {error}"
             ))),
         }
-    }
-}
-
-/// Whether a platform, `linux`, `amd64`, `linux/amd64` or `linux/arm64/v8` for example, is the one this program is for.
-fn is_own_platform(platform: &str) -> bool {
-    let own = |architecture: &str| match architecture {
-        "amd64" | "x86_64" => cfg!(target_arch = "x86_64"),
-        "arm64" | "aarch64" => cfg!(target_arch = "aarch64"),
-        other => other == std::env::consts::ARCH,
-    };
-    match platform.to_ascii_lowercase().split('/').collect::<Vec<_>>()[..] {
-        [one] => one == "linux" || own(one),
-        [os, architecture] | [os, architecture, "v1" | "v8"] => os == "linux" && own(architecture),
-        _ => false,
     }
 }
 
@@ -209,28 +184,6 @@ mod tests {
             read(None, "{}"),
             Err("unsupported Content-Type header (): must be 'application/json'".to_owned())
         );
-    }
-
-    #[test]
-    fn only_the_own_platform_is_served() {
-        let (own, foreign) = if cfg!(target_arch = "x86_64") {
-            ("amd64", "arm64")
-        } else {
-            ("arm64", "amd64")
-        };
-        for (platform, expected) in [
-            (own.to_owned(), true),
-            ("linux".to_owned(), true),
-            (format!("Linux/{own}"), true),
-            (format!("linux/{own}/v8"), true),
-            (foreign.to_owned(), false),
-            (format!("linux/{foreign}"), false),
-            (format!("windows/{own}"), false),
-            ("windows".to_owned(), false),
-            ("linux/".to_owned(), false),
-        ] {
-            assert_eq!(is_own_platform(&platform), expected, "{platform}");
-        }
     }
 
     #[test]

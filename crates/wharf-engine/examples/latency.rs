@@ -101,7 +101,10 @@ async fn one_life(
     times: &mut [Vec<Duration>; STEPS.len()],
 ) -> Result<(), Failure> {
     let clock = Instant::now();
-    let id = engine.create(None, body(&["true"]), None).await?.id;
+    let id = engine
+        .create(&wharf_wire::CreateQuery::default(), body(&["true"]), None)
+        .await?
+        .id;
     times[0].push(clock.elapsed());
     let ended = engine.wait(&id, wire::WaitCondition::NextExit)?;
     let clock = Instant::now();
@@ -115,7 +118,11 @@ async fn one_life(
     tokio::time::sleep(pause).await;
 
     let id = engine
-        .create(None, body(&["sleep", "1000"]), None)
+        .create(
+            &wharf_wire::CreateQuery::default(),
+            body(&["sleep", "1000"]),
+            None,
+        )
         .await?
         .id;
     let clock = Instant::now();

@@ -42,11 +42,15 @@ impl Inner {
     /// See [`crate::Engine::create`].
     pub(crate) async fn create(
         self: &Arc<Self>,
-        name: Option<&str>,
+        query: &wire::CreateQuery,
         body: wire::ContainerCreateBody,
         caller: Option<Caller>,
     ) -> Result<wire::ContainerCreated, Error> {
-        let name = name.map(str::parse::<ContainerName>).transpose();
+        let name = query
+            .name
+            .as_deref()
+            .map(str::parse::<ContainerName>)
+            .transpose();
         let name = name.map_err(|error| Error::invalid(error.to_string()))?;
         let id = ContainerId::random();
         let Defined {
@@ -54,7 +58,7 @@ impl Inner {
             wishes,
             warnings,
             claim: _claim,
-        } = self.define(id, body, caller)?;
+        } = self.define(id, &query.platform, body, caller)?;
         let reserved = self.registry.reserve(name.as_ref(), id)?;
         let status = Status {
             name: reserved.clone(),
@@ -91,6 +95,7 @@ impl Inner {
     fn define(
         &self,
         id: ContainerId,
+        platform: &str,
         body: wire::ContainerCreateBody,
         caller: Option<Caller>,
     ) -> Result<Defined, Error> {
@@ -100,7 +105,7 @@ impl Inner {
         check::check_networking(body.networking_config.as_ref())?;
         let unsaid = self.defaults();
         unsaid.fill(&mut host);
-        let warnings = check::check_host(&mut host, &config, &self.controllers)?;
+        let mut warnings = check::check_host(&mut host, &config, &self.controllers)?;
         self.resolve_lenders(&mut host)?;
         let claim = self
             .user_namespaces
@@ -111,7 +116,8 @@ impl Inner {
                 host.runtime
             )));
         }
-        let (image, parsed) = self.images.for_container(&config.image)?;
+        let (image, parsed) = self.images.for_container(&config.image, platform)?;
+        warnings.extend(crate::images::foreign(&parsed).filter(|_| platform.is_empty()));
         let defaults = &parsed.config.config;
         let command = merge::merge(&mut config, defaults)?;
         check::check_config(&config)?;

@@ -293,11 +293,11 @@ impl Engine {
     /// The body is refused, the name taken, the image missing.
     pub async fn create(
         &self,
-        name: Option<&str>,
+        query: &wire::CreateQuery,
         body: wire::ContainerCreateBody,
         caller: Option<Caller>,
     ) -> Result<wire::ContainerCreated, Error> {
-        self.inner.create(name, body, caller).await
+        self.inner.create(query, body, caller).await
     }
 
     /// Starts a container; running already is [`crate::ErrorKind::NotModified`].

@@ -34,6 +34,7 @@ use names::{Given, NameRecord, Names, is_digest, known, named};
 pub use archive::ImportRequest;
 pub(crate) use changes::apply_all as apply_changes;
 pub(crate) use list::moment;
+pub(crate) use platform::foreign;
 pub(crate) use pull::configuration;
 pub use pull::{ProgressSender, PullRequest};
 pub use push::PushRequest;
@@ -93,9 +94,18 @@ impl Images {
         self.names().indexes()
     }
 
-    /// Finds an image by what a container is created from: a name, an id, the beginning of an id.
-    pub(crate) fn for_container(&self, name: &str) -> Result<(Digest, Arc<Image>), Error> {
-        let id = self.find(name)?.id;
+    /// Finds an image by what a container is created from (a name, an id, the beginning of an id), for
+    /// a platform if one is asked for.
+    pub(crate) fn for_container(
+        &self,
+        name: &str,
+        platform: &str,
+    ) -> Result<(Digest, Arc<Image>), Error> {
+        let found = self.find(name)?;
+        let id = match platform {
+            "" => found.id,
+            platform => self.for_platform(name, &found, platform)?,
+        };
         Ok((id, self.image(&id)?))
     }
 

@@ -58,7 +58,8 @@ pub(crate) struct Registries {
 pub(crate) struct Current {
     settings: RegistrySettings,
     pub(crate) client: Client,
-    pub(crate) policy: Policy,
+    /// Whom to believe; without one, everybody.
+    pub(crate) policy: Option<Policy>,
     pub(crate) downloads: Arc<Semaphore>,
     pub(crate) uploads: Arc<Semaphore>,
 }
@@ -71,8 +72,7 @@ impl Current {
             client: client.map_err(|error| Error::invalid(error.to_string()))?,
             policy: policy
                 .transpose()
-                .map_err(|error| Error::invalid(format!("trust policy: {error}")))?
-                .unwrap_or_default(),
+                .map_err(|error| Error::invalid(format!("trust policy: {error}")))?,
             downloads: Arc::new(Semaphore::new(settings.downloads)),
             uploads: Arc::new(Semaphore::new(settings.uploads)),
             settings,

@@ -128,7 +128,7 @@ impl Inner {
     pub(crate) fn tell_image(&self, action: &str, id: &str, name: &str) {
         let shown = if name.is_empty() { id } else { name };
         // One that has just been removed has none any more.
-        let image = self.images.inspect(id).ok();
+        let image = self.images.inspect(id, &[]).ok();
         let labels = image
             .and_then(|image| image.config)
             .map(|config| config.labels);

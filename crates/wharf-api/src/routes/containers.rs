@@ -62,14 +62,10 @@ async fn list(call: Call) -> Result<Answer, Failure> {
 
 async fn create(mut call: Call) -> Result<Answer, Failure> {
     let query = CreateQuery::read(&call.query);
-    Call::refuse_foreign_platform(&query.platform)?;
     let mut body: ContainerCreateBody = call.document().await?;
     dialect::create_body(call.version, &mut body);
     let caller = call.caller();
-    let created = call
-        .engine
-        .create(query.name.as_deref(), body, caller)
-        .await?;
+    let created = call.engine.create(&query, body, caller).await?;
     Ok(json_with(StatusCode::CREATED, &created))
 }
 

@@ -34,6 +34,25 @@ impl Images {
             .collect()
     }
 
+    /// Returns the image of a name for a platform, as people write it.
+    pub(super) fn for_platform(
+        &self,
+        name: &str,
+        found: &Found,
+        platform: &str,
+    ) -> Result<Digest, Error> {
+        let wanted = parse(platform)?;
+        if let Some(id) = self.beside(found, &as_wire(&wanted))? {
+            return Ok(id);
+        }
+        let config = &self.image(&found.id)?.config;
+        Err(Error::not_found(format!(
+            "image with reference {name} was found but its platform ({}) does not match the specified platform ({})",
+            text(&of(config)),
+            text(&as_wire(&wanted))
+        )))
+    }
+
     /// Returns the image of a name for the first of some platforms.
     pub(super) fn first_for(&self, name: &str, platforms: &[String]) -> Result<Digest, Error> {
         let images = self.for_platforms(name, platforms)?;
@@ -90,6 +109,40 @@ impl Images {
             .iter()
             .filter_map(|member| member.image)
             .collect())
+    }
+}
+
+/// Returns a warning for containers of an image that is for another architecture than this machine's.
+pub(crate) fn foreign(image: &wharf_store::Image) -> Option<String> {
+    let config = &image.config;
+    let own = own_architecture();
+    let runs_here = config.architecture.is_empty() || config.architecture == own;
+    (!runs_here).then(|| {
+        format!(
+            "The requested image's platform ({}) does not match the detected host platform (linux/{own}) and no \
+             specific platform was requested",
+            text(&of(config))
+        )
+    })
+}
+
+/// A platform as the API has it.
+pub(super) fn as_wire(platform: &Platform) -> wire::ImagePlatform {
+    wire::ImagePlatform {
+        os: platform.os.clone(),
+        architecture: platform.architecture.clone(),
+        variant: platform.variant.clone().unwrap_or_default(),
+        ..wire::ImagePlatform::default()
+    }
+}
+
+/// What an image says it is for.
+fn of(config: &ImageConfig) -> wire::ImagePlatform {
+    wire::ImagePlatform {
+        os: config.os.clone(),
+        architecture: config.architecture.clone(),
+        variant: config.variant.clone().unwrap_or_default(),
+        ..wire::ImagePlatform::default()
     }
 }
 

@@ -35,6 +35,11 @@ impl Inner {
                 Err(error) => tracing::warn!(image = name, %error, "an image is not pruned"),
             }
         }
+        // What came of layers that nobody asks for any more.
+        match self.store.forget_incoming() {
+            Ok(freed) => pruned.space_reclaimed += freed,
+            Err(error) => tracing::warn!(%error, "what came of layers is not pruned"),
+        }
         self.tell_prune("image", pruned.space_reclaimed);
         Ok(pruned)
     }

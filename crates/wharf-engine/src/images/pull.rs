@@ -205,8 +205,9 @@ impl Pull<'_> {
     async fn run(&self) -> Result<bool, Error> {
         let target = Target::of(self.name);
         let top = self.repository.resolve(&target).await.map_err(refused)?;
-        let policy = &self.settings.policy;
-        if !policy.accepts_all_of(self.name) {
+        if let Some(policy) = &self.settings.policy
+            && !policy.accepts_all_of(self.name)
+        {
             let check = policy.check(self.repository, self.name, &top.digest).await;
             check.map_err(|error| Error::new(ErrorKind::Forbidden, error.to_string()))?;
         }
@@ -226,10 +227,8 @@ impl Pull<'_> {
         };
         let line = wire::Progress::status(format!("Digest: {}", top.digest));
         tell(self.progress, line).await?;
-        let familiar = self.name.familiar();
-        let events = &self.engine.events;
-        let attributes = [("name".to_owned(), self.name.familiar_name())];
-        events.tell("image", "pull", &familiar, attributes.into());
+        let (familiar, repository) = (self.name.familiar(), self.name.familiar_name());
+        self.engine.tell_image("pull", &familiar, &repository);
         Ok(newer)
     }
 
@@ -256,12 +255,7 @@ impl Pull<'_> {
             None => Ok(Some(found)),
             Some(wanted) => {
                 let image = images.image(&found)?;
-                let wanted = wire::ImagePlatform {
-                    os: wanted.os.clone(),
-                    architecture: wanted.architecture.clone(),
-                    variant: wanted.variant.clone().unwrap_or_default(),
-                    ..wire::ImagePlatform::default()
-                };
+                let wanted = platform::as_wire(wanted);
                 Ok(platform::is_for(&image.config, &wanted).then_some(found))
             }
         }
@@ -428,7 +422,7 @@ impl Pull<'_> {
                     return Ok(received);
                 }
                 Progress::Failed(kind, message) => return Err(Error::new(kind, message)),
-                Progress::Waiting | Progress::Coming(_) => {}
+                Progress::Begun | Progress::Waiting | Progress::Coming(_) => {}
             }
             if changes.changed().await.is_err() {
                 return Err(Error::internal(

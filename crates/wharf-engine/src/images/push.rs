@@ -145,10 +145,8 @@ impl Push<'_> {
         failpoint::hit("engine.push.manifest-sent");
         self.record(found.id, &pushed).await?;
         self.tell_done(pushed).await?;
-        let familiar = self.name.familiar();
-        let attributes = [("name".to_owned(), self.name.familiar_name())];
-        let events = &self.engine.events;
-        events.tell("image", "push", &familiar, attributes.into());
+        let (familiar, repository) = (self.name.familiar(), self.name.familiar_name());
+        self.engine.tell_image("push", &familiar, &repository);
         Ok(())
     }
 

@@ -103,7 +103,7 @@ fn names_are_found_and_outlast_the_engine() {
         &id.short(),
     ] {
         assert_eq!(
-            fixture.images.for_container(name).expect(name).0,
+            fixture.images.for_container(name, "").expect(name).0,
             id,
             "{name}"
         );
@@ -119,7 +119,7 @@ fn names_are_found_and_outlast_the_engine() {
         assert_eq!(
             fixture
                 .images
-                .for_container(name)
+                .for_container(name, "")
                 .expect_err(name)
                 .to_string(),
             message
@@ -177,20 +177,23 @@ fn an_archive_goes_out_and_comes_in() {
     let mut archive = Vec::new();
     fixture
         .images
-        .save(&["app".to_owned()], &mut archive)
+        .save(&["app".to_owned()], &[], &mut archive)
         .expect("save");
     let other = Fixture::new();
     let mut said = Vec::new();
     let reader: &mut dyn Read = &mut archive.as_slice();
     other
         .images
-        .load(&other.records, reader, true, |progress| {
+        .load(&other.records, reader, true, &[], |progress| {
             said.push(progress.stream);
         })
         .expect("load");
     assert_eq!(said, ["Loaded image: app:1\n", "Loaded image: app:2\n"]);
-    assert_eq!(other.images.for_container("app:2").expect("app:2").0, id);
-    let history = other.images.history("app:1").expect("history");
+    assert_eq!(
+        other.images.for_container("app:2", "").expect("app:2").0,
+        id
+    );
+    let history = other.images.history("app:1", &[]).expect("history");
     assert_eq!(
         (history.len(), history[0].comment.as_str()),
         (1, "Imported from -")
@@ -203,7 +206,7 @@ fn what_is_no_archive_leaves_nothing() {
     for bytes in [&b"no archive"[..], &[0; 1024], &[]] {
         let error = fixture
             .images
-            .load(&fixture.records, bytes, true, |_| {})
+            .load(&fixture.records, bytes, true, &[], |_| {})
             .expect_err("refused");
         assert_eq!(error.status(), 400, "{error}");
     }

@@ -49,6 +49,8 @@ pub(crate) struct Transfer {
 /// How far a layer has come.
 #[derive(Debug, Clone)]
 pub(crate) enum Progress {
+    /// It is asked for.
+    Begun,
     /// Others are before it.
     Waiting,
     /// So many bytes are here.
@@ -96,7 +98,7 @@ impl Transfers {
                 return transfer;
             }
         }
-        let (sender, progress) = watch::channel(Progress::Waiting);
+        let (sender, progress) = watch::channel(Progress::Begun);
         let task = tokio::spawn(run(origin, Arc::clone(&slot.turn), sender));
         let transfer = Arc::new(Transfer {
             progress,
@@ -120,7 +122,14 @@ async fn bring(
     turn: &Arc<tokio::sync::Mutex<()>>,
     progress: &watch::Sender<Progress>,
 ) -> Result<Received, Error> {
-    let permit = origin.settings.downloads.acquire().await;
+    let downloads = &origin.settings.downloads;
+    let permit = match downloads.try_acquire() {
+        Ok(permit) => Ok(permit),
+        Err(_) => {
+            progress.send_replace(Progress::Waiting);
+            downloads.acquire().await
+        }
+    };
     let _permit = permit.map_err(|error| Error::internal("the engine is closing", error))?;
     let mut attempt = 1;
     loop {

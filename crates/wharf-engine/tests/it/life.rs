@@ -202,13 +202,13 @@ async fn names_are_unique_and_can_change() {
     };
     let first = rig
         .engine
-        .create(Some("one"), body(), None)
+        .create(&named("one"), body(), None)
         .await
         .unwrap()
         .id;
     let error = rig
         .engine
-        .create(Some("one"), body(), None)
+        .create(&named("one"), body(), None)
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
@@ -225,7 +225,10 @@ async fn names_are_unique_and_can_change() {
         ErrorKind::NotFound
     );
     assert_eq!(rig.engine.inspect(&first[..12], false).unwrap().id, first);
-    rig.engine.create(Some("one"), body(), None).await.unwrap();
+    rig.engine
+        .create(&named("one"), body(), None)
+        .await
+        .unwrap();
     rig.finish().await;
 }
 
@@ -309,4 +312,11 @@ async fn many_at_once() {
         assert_eq!((code, said), (number, format!("{number}\n")));
     }
     rig.finish().await;
+}
+
+fn named(name: &str) -> wharf_wire::CreateQuery {
+    wharf_wire::CreateQuery {
+        name: Some(name.to_owned()),
+        ..wharf_wire::CreateQuery::default()
+    }
 }

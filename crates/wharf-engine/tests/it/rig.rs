@@ -101,7 +101,11 @@ impl Rig {
         );
         body.host_config.network_mode = "none".into();
         change(&mut body);
-        Ok(self.engine.create(None, body, None).await?.id)
+        Ok(self
+            .engine
+            .create(&wharf_wire::CreateQuery::default(), body, None)
+            .await?
+            .id)
     }
 
     /// Makes and starts a container.
