@@ -4,6 +4,8 @@
 
 mod auth;
 mod blob;
+mod listing;
 mod manifest;
 mod registry;
 mod server;
+mod upload;
