@@ -31,12 +31,8 @@ pub(crate) async fn login(
     let endpoint = endpoints.registry();
     let scopes = Scopes::new();
     let ask = Ask::new(Method::GET, PING, &scopes);
-    let failed = |reason| Error::Request {
-        method: Method::GET,
-        url: format!("{}{}/", endpoint.origin, endpoint.prefix),
-        reason,
-    };
-    let answer = exchange::send_as(client, endpoint, &ask, None).await?;
+    let mut answer = exchange::send_as(client, endpoint, &ask, None).await?;
+    let failed = |reason| answer.failed(reason);
     let demand = Demand::of(&answer.challenges(), endpoint).map_err(failed)?;
     let mut logged_in = LoggedIn::default();
     let header = match (answer.status, demand) {
@@ -60,13 +56,14 @@ pub(crate) async fn login(
             auth::secret(&header).map_err(failed)?
         }
         _ => {
-            let mut answer = answer;
-            return Err(failed(RequestError::Token(answer.refusal(client).await)));
+            let refusal = answer.refusal(client).await;
+            return Err(answer.failed(RequestError::Token(refusal)));
         }
     };
     let mut answer = exchange::send_as(client, endpoint, &ask, Some(&header)).await?;
     if answer.status.is_success() {
         return Ok(logged_in);
     }
-    Err(failed(RequestError::Token(answer.refusal(client).await)))
+    let refusal = answer.refusal(client).await;
+    Err(answer.failed(RequestError::Token(refusal)))
 }

@@ -161,7 +161,7 @@ async fn a_login_with_a_password_is_checked() {
     assert_eq!(
         error.to_string(),
         format!(
-            "Get \"https://{}/v2/\": unauthorized: authentication required",
+            "Get \"http://{}/v2/\": unauthorized: authentication required",
             server.name()
         )
     );

@@ -8,4 +8,5 @@ mod listing;
 mod manifest;
 mod registry;
 mod server;
+mod trust;
 mod upload;
