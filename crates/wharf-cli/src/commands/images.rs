@@ -14,6 +14,7 @@ use crate::format::listing::{Kind, Row, Shape};
 use crate::format::{ago, text, units};
 use crate::grammar::{Arity, Flag, Grammar};
 use crate::options::{filter, flags};
+use crate::terminal;
 
 #[derive(Debug, Default)]
 pub(super) struct Arguments {
@@ -133,14 +134,32 @@ fn run(context: &Context, mut arguments: Arguments, words: Vec<String>) -> Resul
             .map_err(|error| Failure::of(&error))?
             .as_bytes(),
     )?;
+    if let Some(word) = words.first().filter(|_| images.is_empty()) {
+        hint(context, word);
+    }
     Ok(0)
 }
 
+/// A word that finds no image may have been meant for a command.
+fn hint(context: &Context, word: &str) {
+    const COMMANDS: [&str; 13] = [
+        "build", "history", "import", "inspect", "list", "load", "ls", "prune", "pull", "push",
+        "rm", "save", "tag",
+    ];
+    if context.command.ends_with(" images") && COMMANDS.contains(&word) {
+        context.printer.note(&format!(
+            "\nNo images found matching {word:?}: did you mean \"{} image {word}\"?",
+            context.program.name()
+        ));
+    }
+}
+
 fn show_tree(context: &Context, arguments: &Arguments) -> Result<u8, Failure> {
+    // Docker's words, of which one is no flag.
     for (flag, typed) in [
         ("--quiet", arguments.quiet),
         ("--no-trunc", arguments.no_trunc),
-        ("--digests", arguments.digests),
+        ("--show-digest", arguments.digests),
         ("--format", arguments.format.is_some()),
     ] {
         if typed {
@@ -161,7 +180,12 @@ fn show_tree(context: &Context, arguments: &Arguments) -> Result<u8, Failure> {
             .get(&format!("/images/json{}", query.write()))
             .await?)
     })?;
-    context.printer.data(tree::tree(images)?.as_bytes())?;
+    let paper = tree::Paper {
+        columns: terminal::size().map_or(0, |(_, columns)| columns.into()),
+        terminal: terminal::output_is_terminal(),
+    };
+    let text = tree::tree(images, arguments.all, paper);
+    context.printer.data(text.as_bytes())?;
     Ok(0)
 }
 
