@@ -24,7 +24,7 @@ use crate::tls::Trusted;
 use crate::transport;
 
 /// A piece that is shorter is a line that drops all the time: the pauses grow as without progress.
-const MUCH: u64 = 64 * 1024;
+const MUCH: u64 = 16 * 1024;
 /// How often a line may drop after less than that.
 const LITTLE_MAX: u32 = 64;
 /// Most addresses of a foreign layer that are tried.
@@ -248,9 +248,13 @@ impl BlobStream {
         self.fruitless += 1;
         self.meagre += 1;
         if self.fruitless >= limits.tries || self.meagre > LITTLE_MAX {
+            let Place { endpoint, address } = self.place();
+            let asked = address
+                .clone()
+                .unwrap_or_else(|| endpoint.uri(&endpoint.origin, &self.path()));
             let error = Error::Request {
                 method: Method::GET,
-                url: format!("{}{}", self.place().endpoint.origin, self.path()),
+                url: address::shown(&asked),
                 reason,
             };
             return self.next_place(error);

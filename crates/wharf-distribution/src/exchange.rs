@@ -275,8 +275,9 @@ pub(crate) fn pause(client: &Inner, failures: u32) -> Duration {
         .saturating_mul(1 << failures.saturating_sub(1).min(16))
         .min(limits.longest_pause);
     let mut chance = [0];
-    // Without chance the pause is a fixed one.
-    drop(SystemRandom::new().fill(&mut chance));
+    if SystemRandom::new().fill(&mut chance).is_err() {
+        return full;
+    }
     full - full.mul_f64(0.25 * f64::from(chance[0]) / 255.0)
 }
 
