@@ -33,6 +33,9 @@ pub(super) enum DocumentError {
     /// The platform is needed and not known.
     #[error("manifest {0} must have an OS and Architecture to be pushed to a registry")]
     NoPlatform(String),
+    /// An image cannot be described in the list.
+    #[error("failed to assemble ManifestDescriptor")]
+    Descriptor(#[source] Box<DocumentError>),
     /// An image of another registry cannot be in the list.
     #[error("cannot use source images from a different registry than the target image: {0} != {1}")]
     OtherRegistry(String, String),

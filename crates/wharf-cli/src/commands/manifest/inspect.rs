@@ -106,7 +106,10 @@ fn of_list(name: &Reference, images: &[Image], verbose: bool) -> Result<String, 
         return at_length(&images).map_err(|error| DocumentError::Json(name.to_string(), error));
     }
     for image in images {
-        image.is_of(name.domain())?;
+        image
+            .is_of(name.domain())
+            .map_err(Box::new)
+            .map_err(DocumentError::Descriptor)?;
     }
     Ok(List::of(images.iter().map(|image| &image.descriptor))?.text)
 }

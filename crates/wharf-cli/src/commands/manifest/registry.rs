@@ -133,15 +133,15 @@ async fn resolve(
     target: &Target,
     name: &Reference,
 ) -> Result<Manifest, RegistryError> {
-    repository
-        .resolve(target)
-        .await
-        .map_err(|error| match error.kind() {
-            Kind::NotFound | Kind::Unauthorized | Kind::Denied => {
-                RegistryError::Unknown(name.to_string())
-            }
-            _ => RegistryError::Registry(error),
-        })
+    repository.resolve(target).await.map_err(|error| {
+        // What a registry does not show to everybody is as good as not there.
+        let hidden = matches!(error.kind(), Kind::NotFound | Kind::Unauthorized);
+        if hidden && error.refusal().is_some() {
+            RegistryError::Unknown(name.to_string())
+        } else {
+            RegistryError::Registry(error)
+        }
+    })
 }
 
 /// What is known of an image; its platform is in its configuration.

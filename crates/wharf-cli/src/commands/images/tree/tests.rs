@@ -34,13 +34,13 @@ fn platforms_hang_below_their_image() {
             "WARNING: This is an experimental feature. The output may change and shouldn't be depended on.",
             "                                                              Info ->  U In Use",
             "",
-            "\x1b[39m\x1b[1mIMAGE\x1b[0m                  \x1b[39m\x1b[1mID\x1b[0m             \x1b[39m\x1b[1mDISK USAGE\x1b[0m   \x1b[39m\x1b[1mCONTENT SIZE\x1b[0m   \x1b[39m\x1b[1mEXTRA\x1b[0m",
+            "\x1b[39m\x1b[1mIMAGE\x1b[0m                 \x1b[39m\x1b[1mID\x1b[0m             \x1b[39m\x1b[1mDISK USAGE\x1b[0m   \x1b[39m\x1b[1mCONTENT SIZE\x1b[0m   \x1b[39m\x1b[1mEXTRA\x1b[0m",
             "longer:1",
-            "a:1                    0123456789ab          2kB       1.01kB   U",
-            "├─ linux/amd64         fedcba987654          2kB          1kB   U",
-            "└─ linux/arm/v7        eeeeeeeeeeee           0B           0B",
+            "a:1                   0123456789ab          2kB         1.01kB   U",
+            "├─ linux/amd64        fedcba987654          2kB            1kB   U",
+            "└─ linux/arm/v7       eeeeeeeeeeee           0B             0B",
             "",
-            "<untagged>             ffffffffffff           3B           0B",
+            "<untagged>            ffffffffffff           3B             0B",
             "",
         ]
     );
@@ -56,11 +56,11 @@ fn narrow_terminals_lose_columns_then_letters() {
             .trim_end()
             .to_owned()
     };
-    assert!(header(70).ends_with("EXTRA"));
-    assert!(header(65).ends_with("CONTENT SIZE"));
-    assert!(header(50).ends_with("DISK USAGE"));
-    assert!(header(30).ends_with("ID"));
-    assert_eq!(header(20), "IMAGE");
+    assert!(header(63).ends_with("EXTRA"));
+    assert!(header(62).ends_with("CONTENT SIZE"));
+    assert!(header(54).ends_with("DISK USAGE"));
+    assert!(header(39).ends_with("ID"));
+    assert_eq!(header(26), "IMAGE");
     let text = shown(false, 28, false);
     assert!(
         text.lines()
