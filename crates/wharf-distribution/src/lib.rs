@@ -62,6 +62,7 @@ mod exchange;
 mod hosts;
 mod insecure;
 mod link;
+mod login;
 mod manifest;
 mod mirror;
 mod names;
