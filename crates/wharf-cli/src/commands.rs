@@ -29,12 +29,14 @@ mod load;
 mod login;
 mod logout;
 mod logs;
+mod manifest;
 mod pause;
 mod port;
 mod prune;
 mod ps;
 mod pull;
 mod push;
+mod registry_client;
 mod rename;
 mod restart;
 mod rm;
@@ -469,7 +471,9 @@ fn unknown(program: Program, name: &str, group: Option<&str>) -> Failure {
             "{program}: unknown command: {program} {name}\n\nRun '{program} --help' for more information"
         )),
         Some(group) => Failure::message(format!(
-            "{program}: unknown command: {program} {name}\n\nUsage:  {program} {group}\n\nRun '{program} {group} --help' for more information"
+            "{program}: unknown command: {program} {name}\n\nUsage:  {program} {group}{}\n\nRun '{program} {group} --help' for more information",
+            // Docker's usage lines of groups have the word, its errors do with one group.
+            if group == "manifest" { " COMMAND" } else { "" }
         )),
     }
 }

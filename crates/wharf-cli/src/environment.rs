@@ -27,8 +27,20 @@ pub(crate) const DOCKER_API_VERSION: &str = "DOCKER_API_VERSION";
 /// Whether images must be signed by notary, which is refused; the same as `--disable-content-trust=false`.
 pub(crate) const DOCKER_CONTENT_TRUST: &str = "DOCKER_CONTENT_TRUST";
 
+/// The platform of images that are fetched and containers that are made, unless `--platform` says otherwise.
+pub(crate) const DOCKER_DEFAULT_PLATFORM: &str = "DOCKER_DEFAULT_PLATFORM";
+
 /// Whether hints are given where there is something to hint at: a truth value, and yes.
 pub(crate) const DOCKER_CLI_HINTS: &str = "DOCKER_CLI_HINTS";
+
+/// The proxy for registries without TLS, for what the client itself asks of one; in small letters, too.
+pub(crate) const HTTP_PROXY: &str = "HTTP_PROXY";
+
+/// The proxy for all other registries.
+pub(crate) const HTTPS_PROXY: &str = "HTTPS_PROXY";
+
+/// What no proxy is asked for.
+pub(crate) const NO_PROXY: &str = "NO_PROXY";
 
 /// Where programs are.
 pub(crate) const PATH: &str = "PATH";

@@ -16,6 +16,8 @@ pub mod binary;
 pub mod census;
 pub mod command;
 pub mod engine;
+pub mod fake_engine;
+pub mod foreign_registry;
 pub mod image;
 pub mod needs;
 pub mod registry;
@@ -24,4 +26,6 @@ pub mod wait;
 
 pub use command::{Client, Ran};
 pub use engine::Engine;
+pub use fake_engine::FakeEngine;
+pub use foreign_registry::ForeignRegistry;
 pub use registry::Registry;

@@ -76,6 +76,12 @@ pub(crate) enum ClientError {
     /// A flag needs a newer engine.
     #[error("{0}")]
     TooOld(String),
+    /// A registry that was asked without an engine refuses, or cannot be reached.
+    #[error(transparent)]
+    Registry(Box<wharf_distribution::Error>),
+    /// The settings for asking registries are wrong.
+    #[error(transparent)]
+    RegistryClient(wharf_distribution::SettingsError),
     /// The answer is not what it should be.
     #[error("cannot understand the engine's answer")]
     Decode(#[source] serde_json::Error),

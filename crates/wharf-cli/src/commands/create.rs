@@ -15,6 +15,7 @@ use crate::client::{Client, ClientError};
 use crate::failure::{Failure, chain, errno_text};
 use crate::grammar::{Arity, Grammar};
 use crate::options::container::{CREATE_ONLY, ContainerArguments, Created, Pull, SHARED, body};
+use crate::options::platform;
 use crate::progress::{Display, ProgressError};
 use crate::settings::credentials::CredentialsError;
 
@@ -123,7 +124,7 @@ pub(super) async fn make(
         "/containers/create{}",
         CreateQuery {
             name,
-            platform: arguments.platform.clone()
+            platform: platform::chosen(&arguments.platform),
         }
         .write()
     );
@@ -196,7 +197,7 @@ async fn fetch(
     image: &Reference,
 ) -> Result<(), MakeError> {
     let auth = header(context, image.domain())?;
-    let path = pull::path(image, &arguments.platform);
+    let path = pull::path(image, &platform::chosen(&arguments.platform));
     let reply = client.call_as(Method::POST, &path, &auth).await?;
     let display = if arguments.quiet {
         Display::silent()

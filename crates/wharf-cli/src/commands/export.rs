@@ -43,16 +43,27 @@ pub(super) static COMMAND: Command<Arguments> = Command {
             context,
             &format!("/containers/{}/export", encode(&words[0])),
             arguments.output.as_deref(),
+            "failed to export container",
         )
     },
 };
 
-/// Writes an answer's body to a file or standard output. A file appears whole or not at all.
-pub(super) fn download(context: &Context, path: &str, output: Option<&str>) -> Result<u8, Failure> {
+/// Writes an answer's body to a file or standard output. A file appears whole or not at all; of one that cannot
+/// be written it is said what failed for that.
+pub(super) fn download(
+    context: &Context,
+    path: &str,
+    output: Option<&str>,
+    failed: &str,
+) -> Result<u8, Failure> {
+    let output = output.filter(|output| !output.is_empty());
     if output.is_none() && crate::terminal::output_is_terminal() {
         return Err(Failure::message(
             "cowardly refusing to save to a terminal. Use the -o flag or redirect",
         ));
+    }
+    if let Some(output) = output {
+        check(Path::new(output)).map_err(|why| Failure::message(format!("{failed}: {why}")))?;
     }
     let client = context.client()?;
     context.block_on(async {
@@ -68,6 +79,34 @@ pub(super) fn download(context: &Context, path: &str, output: Option<&str>) -> R
         }
         Ok(0)
     })
+}
+
+/// Refuses what cannot become a file, before the engine is asked for anything.
+fn check(target: &Path) -> Result<(), String> {
+    let parent = target
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent {
+        let why = match fs::metadata(parent) {
+            Ok(metadata) if metadata.is_dir() => None,
+            Ok(_) => Some("not a directory".to_owned()),
+            Err(error) => Some(errno_text(&error)),
+        };
+        if let Some(why) = why {
+            let parent = parent.display();
+            return Err(format!("invalid output path: stat {parent}: {why}"));
+        }
+    }
+    match fs::symlink_metadata(target) {
+        Ok(metadata) if metadata.is_dir() => Err("cannot write to a directory".to_owned()),
+        // A rename would put the file in its place; what leads to a terminal or the like is written to.
+        Ok(metadata)
+            if metadata.is_symlink() && fs::metadata(target).is_ok_and(|to| to.is_file()) =>
+        {
+            Err("cannot write to a symbolic link directly".to_owned())
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn to_file(mut reply: Reply<'_>, target: &Path) -> Result<(), Failure> {

@@ -47,7 +47,7 @@ pub(super) static COMMAND: Command<Arguments> = Command {
                 "string",
                 "Show history for the given platform. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")",
                 |a, v| {
-                    a.platform = Some(platform::parse(v)?);
+                    a.platform = Some(v.to_owned());
                     Ok(())
                 },
             )
@@ -88,12 +88,9 @@ fn run(context: &Context, arguments: Arguments, words: Vec<String>) -> Result<u8
         format => format.as_deref(),
     };
     let shape = Shape::new(&KIND, format, table);
-    let query = QueryWriter::new()
-        .text(
-            "platform",
-            arguments.platform.as_deref().unwrap_or_default(),
-        )
-        .finish();
+    let platforms = platform::documents(arguments.platform.as_slice())
+        .map_err(|error| Failure::message(format!("invalid platform: {error}")))?;
+    let query = QueryWriter::new().each("platform", &platforms).finish();
     let client = context.client()?;
     let items: Vec<ImageHistoryItem> = context.block_on(async {
         Ok(client

@@ -2,6 +2,7 @@
 
 use super::Command;
 use super::inspect::{Arguments, FORMAT, Kind, inspect};
+use crate::failure::Failure;
 use crate::grammar::{Arity, Flag, Grammar};
 use crate::options::platform;
 
@@ -15,7 +16,7 @@ pub(super) static COMMAND: Command<Arguments> = Command {
                 "string",
                 "Inspect a specific platform of the multi-platform image. If the image or the server is not multi-platform capable, the command will error out if the platform does not match. 'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)",
                 |a, v| {
-                    a.platform = Some(platform::parse(v)?);
+                    a.platform = Some(v.to_owned());
                     Ok(())
                 },
             )
@@ -23,5 +24,13 @@ pub(super) static COMMAND: Command<Arguments> = Command {
         interspersed: true,
         arity: Arity::AtLeast(1),
     },
-    run: |context, arguments, names| inspect(context, &arguments, &[Kind::Image], &names),
+    run: |context, mut arguments, names| {
+        if let Some(text) = arguments.platform.filter(|text| !text.is_empty()) {
+            let document = platform::document(&text).map_err(|error| Failure::of(&error))?;
+            arguments.platform = Some(document);
+        } else {
+            arguments.platform = None;
+        }
+        inspect(context, &arguments, &[Kind::Image], &names)
+    },
 };

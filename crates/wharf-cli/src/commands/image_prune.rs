@@ -51,13 +51,14 @@ pub(super) static COMMAND: Command<Arguments> = Command {
 fn run(context: &Context, arguments: Arguments, _: Vec<String>) -> Result<u8, Failure> {
     let mut filters = arguments.filters;
     filters.add("dangling", (!arguments.all).to_string());
+    filter::add_configured(&mut filters, &context.config().prune_filters);
     let which = match arguments.all {
         true => "all images without at least one container associated to them",
         false => "all dangling images",
     };
     let warning = format!("WARNING! This will remove {which}.\nAre you sure you want to continue?");
     if !arguments.force && !prompt::confirm(context.printer, &warning)? {
-        return Err(Failure::message("image prune has been cancelled"));
+        return Ok(0);
     }
     let query = QueryWriter::new().filters(&filters).finish();
     let client = context.client()?;

@@ -14,6 +14,7 @@ use crate::format::listing::{Kind, Row, Shape};
 use crate::format::{ago, text, units};
 use crate::grammar::{Arity, Flag, Grammar};
 use crate::options::{filter, flags};
+use crate::terminal;
 
 #[derive(Debug, Default)]
 pub(super) struct Arguments {
@@ -96,14 +97,8 @@ fn run(context: &Context, mut arguments: Arguments, words: Vec<String>) -> Resul
     } else {
         "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
     };
-    let format = match &arguments.format {
-        None if arguments.quiet => Some("{{.ID}}"),
-        None if !context.config().images_format.is_empty() => {
-            Some(context.config().images_format.as_str())
-        }
-        format => format.as_deref(),
-    };
-    let shape = Shape::new(&KIND, format, table);
+    let format = format(&arguments, &context.config().images_format);
+    let shape = Shape::new(&KIND, format.as_deref(), table);
     let query = ImageListQuery {
         all: arguments.all,
         filters: arguments.filters.clone(),
@@ -117,11 +112,15 @@ fn run(context: &Context, mut arguments: Arguments, words: Vec<String>) -> Resul
     })?;
     let now = Timestamp::now().as_second();
     let zone = TimeZone::system();
-    let digests = arguments.digests || shape.shows(".Digest");
+    let shown = match &format {
+        _ if arguments.digests => Digests::Rows,
+        Some(format) if format.contains("{{.Digest}}") => Digests::OfTags,
+        _ => Digests::None,
+    };
     let rows = images
         .iter()
         .flat_map(|image| {
-            names(image, digests)
+            names(image, shown)
                 .into_iter()
                 .map(move |name| (image, name))
         })
@@ -133,14 +132,56 @@ fn run(context: &Context, mut arguments: Arguments, words: Vec<String>) -> Resul
             .map_err(|error| Failure::of(&error))?
             .as_bytes(),
     )?;
+    if let Some(word) = words.first().filter(|_| images.is_empty()) {
+        hint(context, word);
+    }
     Ok(0)
 }
 
+/// What `--format`, or else the configuration, comes to with the other flags.
+fn format(arguments: &Arguments, configured: &str) -> Option<String> {
+    let given = arguments.format.as_deref().filter(|text| !text.is_empty());
+    let given =
+        given.or_else(|| Some(configured).filter(|text| !text.is_empty() && !arguments.quiet));
+    let format = match given {
+        None | Some("table") if arguments.quiet => "{{.ID}}",
+        Some("raw") if arguments.quiet => "image_id: {{.ID}}",
+        Some("raw") if arguments.digests => {
+            "repository: {{.Repository}}\ntag: {{.Tag}}\ndigest: {{.Digest}}\nimage_id: {{.ID}}\ncreated_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n"
+        }
+        Some(table)
+            if arguments.digests
+                && table.len() > "table".len()
+                && table.starts_with("table")
+                && !table.contains("{{.Digest}}") =>
+        {
+            return Some(format!("{table}\t{{{{.Digest}}}}"));
+        }
+        other => return other.map(str::to_owned),
+    };
+    Some(format.to_owned())
+}
+
+/// A word that finds no image may have been meant for a command.
+fn hint(context: &Context, word: &str) {
+    const COMMANDS: [&str; 13] = [
+        "build", "history", "import", "inspect", "list", "load", "ls", "prune", "pull", "push",
+        "rm", "save", "tag",
+    ];
+    if context.command.ends_with(" images") && COMMANDS.contains(&word) {
+        context.printer.note(&format!(
+            "\nNo images found matching {word:?}: did you mean \"{} image {word}\"?",
+            context.program.name()
+        ));
+    }
+}
+
 fn show_tree(context: &Context, arguments: &Arguments) -> Result<u8, Failure> {
+    // Docker's words, of which one is no flag.
     for (flag, typed) in [
         ("--quiet", arguments.quiet),
         ("--no-trunc", arguments.no_trunc),
-        ("--digests", arguments.digests),
+        ("--show-digest", arguments.digests),
         ("--format", arguments.format.is_some()),
     ] {
         if typed {
@@ -161,7 +202,12 @@ fn show_tree(context: &Context, arguments: &Arguments) -> Result<u8, Failure> {
             .get(&format!("/images/json{}", query.write()))
             .await?)
     })?;
-    context.printer.data(tree::tree(images)?.as_bytes())?;
+    let paper = tree::Paper {
+        columns: terminal::size().map_or(0, |(_, columns)| columns.into()),
+        terminal: terminal::output_is_terminal(),
+    };
+    let text = tree::tree(images, arguments.all, paper);
+    context.printer.data(text.as_bytes())?;
     Ok(0)
 }
 
@@ -173,8 +219,18 @@ pub(super) struct Name {
     digest: String,
 }
 
+/// What of an image's digests is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Digests {
+    None,
+    /// Those of its tags.
+    OfTags,
+    /// All, also of repositories in which it has no tag.
+    Rows,
+}
+
 /// The lines an image has: one for each tag, and where digests are shown one for each pair.
-pub(super) fn names(image: &ImageSummary, digests: bool) -> Vec<Name> {
+pub(super) fn names(image: &ImageSummary, shown: Digests) -> Vec<Name> {
     let mut repositories: BTreeMap<&str, (Vec<&str>, Vec<&str>)> = BTreeMap::new();
     for (repository, tag) in image
         .repo_tags
@@ -198,11 +254,17 @@ pub(super) fn names(image: &ImageSummary, digests: bool) -> Vec<Name> {
     };
     let mut names = Vec::new();
     for (repository, (mut tags, mut hashes)) in repositories {
-        if tags.is_empty() {
+        let untagged = tags.is_empty();
+        if untagged {
             tags.push(NONE);
         }
-        if hashes.is_empty() || !digests {
-            hashes = vec![NONE];
+        match shown {
+            Digests::Rows | Digests::OfTags if hashes.is_empty() => hashes.push(NONE),
+            Digests::Rows => {}
+            // As Docker has it: such a line has no digest at all.
+            _ if untagged => hashes = vec![""],
+            Digests::OfTags => {}
+            Digests::None => hashes = vec![NONE],
         }
         for tag in tags {
             names.extend(hashes.iter().map(|digest| name(repository, tag, digest)));
@@ -264,4 +326,88 @@ pub(super) fn row(
         ("SharedSize", known(image.shared_size)),
         ("UniqueSize", known(unique)),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(shown: Digests) -> Vec<String> {
+        let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+        let image = ImageSummary {
+            repo_tags: texts(&["r:5000/a:1", "r:5000/a:2", "b:1"]),
+            repo_digests: texts(&["r:5000/a@sha256:x", "c@sha256:y", "c@sha256:z"]),
+            ..ImageSummary::default()
+        };
+        names(&image, shown)
+            .into_iter()
+            .map(|name| format!("{} {} {}", name.repository, name.tag, name.digest))
+            .collect()
+    }
+
+    #[test]
+    fn an_image_has_a_line_for_each_name() {
+        assert_eq!(
+            lines(Digests::None),
+            [
+                "b 1 <none>",
+                "c <none> ",
+                "r:5000/a 1 <none>",
+                "r:5000/a 2 <none>"
+            ]
+        );
+        assert_eq!(
+            lines(Digests::OfTags),
+            [
+                "b 1 <none>",
+                "c <none> ",
+                "r:5000/a 1 sha256:x",
+                "r:5000/a 2 sha256:x"
+            ]
+        );
+        assert_eq!(
+            lines(Digests::Rows),
+            [
+                "b 1 <none>",
+                "c <none> sha256:y",
+                "c <none> sha256:z",
+                "r:5000/a 1 sha256:x",
+                "r:5000/a 2 sha256:x"
+            ]
+        );
+        let dangling = names(&ImageSummary::default(), Digests::Rows);
+        assert_eq!(dangling[0].repository, NONE);
+    }
+
+    #[test]
+    fn flags_and_configuration_come_to_one_format() {
+        let of = |given: &str, quiet: bool, digests: bool, configured: &str| {
+            let arguments = Arguments {
+                format: Some(given.to_owned()),
+                quiet,
+                digests,
+                ..Arguments::default()
+            };
+            format(&arguments, configured)
+        };
+        assert_eq!(of("", false, false, ""), None);
+        assert_eq!(of("", false, false, "x").as_deref(), Some("x"));
+        assert_eq!(of("", true, false, "x").as_deref(), Some("{{.ID}}"));
+        assert_eq!(of("table", true, false, "").as_deref(), Some("{{.ID}}"));
+        assert_eq!(of("{{.Tag}}", true, false, "").as_deref(), Some("{{.Tag}}"));
+        assert_eq!(
+            of("raw", true, true, "").as_deref(),
+            Some("image_id: {{.ID}}")
+        );
+        assert!(of("raw", false, true, "").is_some_and(|text| text.contains("digest: ")));
+        assert_eq!(of("table", false, true, "").as_deref(), Some("table"));
+        assert_eq!(
+            of("table {{.Tag}}", false, true, "").as_deref(),
+            Some("table {{.Tag}}\t{{.Digest}}")
+        );
+        assert_eq!(
+            of("table {{.Digest}}", false, true, "").as_deref(),
+            Some("table {{.Digest}}")
+        );
+    }
 }

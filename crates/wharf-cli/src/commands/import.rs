@@ -10,7 +10,7 @@ use super::{Command, Context};
 use crate::client::FileBody;
 use crate::failure::{Failure, chain};
 use crate::grammar::{Arity, Flag, Grammar};
-use crate::options::flags;
+use crate::options::{flags, platform};
 use crate::progress::Display;
 
 #[derive(Debug, Default)]
@@ -80,7 +80,7 @@ fn run(context: &Context, arguments: Arguments, words: Vec<String>) -> Result<u8
             .to_owned(),
         message: arguments.message,
         changes: arguments.changes,
-        platform: arguments.platform,
+        platform: platform::chosen(&arguments.platform),
         ..ImageCreateQuery::default()
     };
     let file = match source {

@@ -43,7 +43,7 @@ pub(super) static COMMAND: Command<Arguments> = Command {
                 "string",
                 "Load only the given platform(s). Formatted as a comma-separated list of \"os[/arch[/variant]]\" (e.g., \"linux/amd64,linux/arm64/v8\").",
                 |a, v| {
-                    for one in v.split(',') { a.platforms.push(platform::parse(one)?); }
+                    a.platforms.extend(v.split(',').map(str::to_owned));
                     Ok(())
                 },
             )
@@ -57,6 +57,8 @@ pub(super) static COMMAND: Command<Arguments> = Command {
 };
 
 fn run(context: &Context, arguments: Arguments, _: Vec<String>) -> Result<u8, Failure> {
+    let platforms = platform::documents(&arguments.platforms)
+        .map_err(|error| Failure::message(format!("invalid platform: {error}")))?;
     let file = match arguments.input.as_deref() {
         Some(path) if path != "-" => open(Path::new(path))?,
         _ if crate::terminal::input_is_terminal() => {
@@ -70,7 +72,7 @@ fn run(context: &Context, arguments: Arguments, _: Vec<String>) -> Result<u8, Fa
     let quiet = arguments.quiet || !crate::terminal::output_is_terminal();
     let query = QueryWriter::new()
         .flag("quiet", quiet)
-        .each("platform", &arguments.platforms)
+        .each("platform", &platforms)
         .finish();
     let client = context.client()?;
     context.block_on(async {

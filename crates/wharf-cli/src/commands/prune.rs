@@ -46,7 +46,9 @@ pub(super) static CONTAINER: Command<Arguments> = Command {
     run,
 };
 
-fn run(context: &Context, arguments: Arguments, _: Vec<String>) -> Result<u8, Failure> {
+fn run(context: &Context, mut arguments: Arguments, _: Vec<String>) -> Result<u8, Failure> {
+    let configured = &context.config().prune_filters;
+    filter::add_configured(&mut arguments.filters, configured);
     let question =
         "WARNING! This will remove all stopped containers.\nAre you sure you want to continue?";
     if !arguments.force && !confirm(context.printer, question)? {

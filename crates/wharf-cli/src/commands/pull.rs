@@ -8,7 +8,7 @@ use super::account::authorized;
 use super::{Command, Context, content_trust};
 use crate::failure::Failure;
 use crate::grammar::{Arity, Flag, Grammar};
-use crate::options::flags;
+use crate::options::{flags, platform};
 use crate::progress::Display;
 
 #[derive(Debug, Default)]
@@ -64,7 +64,7 @@ fn run(context: &Context, arguments: Arguments, words: Vec<String>) -> Result<u8
     if reference.digest().is_none() {
         content_trust::refuse(arguments.no_content_trust).map_err(|error| Failure::of(&error))?;
     }
-    let path = path(&reference, &arguments.platform);
+    let path = path(&reference, &platform::chosen(&arguments.platform));
     let client = context.client()?;
     context.block_on(async {
         let request = async |auth: String| client.call_as(Method::POST, &path, &auth).await;

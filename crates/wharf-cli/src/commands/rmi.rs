@@ -37,7 +37,7 @@ pub(super) static COMMAND: Command<Arguments> = Command {
                 "string",
                 "Remove only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")",
                 |a, v| {
-                    for one in v.split(',') { a.platforms.push(platform::parse(one)?); }
+                    a.platforms.extend(v.split(',').map(str::to_owned));
                     Ok(())
                 },
             )
@@ -50,10 +50,12 @@ pub(super) static COMMAND: Command<Arguments> = Command {
 };
 
 fn run(context: &Context, arguments: Arguments, names: Vec<String>) -> Result<u8, Failure> {
+    let platforms =
+        platform::documents(&arguments.platforms).map_err(|error| Failure::of(&error))?;
     let query = QueryWriter::new()
         .flag("force", arguments.force)
         .flag("noprune", arguments.no_prune)
-        .each("platforms", &arguments.platforms)
+        .each("platforms", &platforms)
         .finish();
     let client = context.client()?;
     let (failures, fatal) = context.block_on(async {

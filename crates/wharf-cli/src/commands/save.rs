@@ -37,7 +37,7 @@ pub(super) static COMMAND: Command<Arguments> = Command {
                 "string",
                 "Save only the given platform(s). Formatted as a comma-separated list of \"os[/arch[/variant]]\" (e.g., \"linux/amd64,linux/arm64/v8\")",
                 |a, v| {
-                    for one in v.split(',') { a.platforms.push(platform::parse(one)?); }
+                    a.platforms.extend(v.split(',').map(str::to_owned));
                     Ok(())
                 },
             )
@@ -50,13 +50,16 @@ pub(super) static COMMAND: Command<Arguments> = Command {
 };
 
 fn run(context: &Context, arguments: Arguments, names: Vec<String>) -> Result<u8, Failure> {
+    let platforms = platform::documents(&arguments.platforms)
+        .map_err(|error| Failure::message(format!("invalid platform: {error}")))?;
     let query = QueryWriter::new()
         .each("names", &names)
-        .each("platform", &arguments.platforms)
+        .each("platform", &platforms)
         .finish();
     download(
         context,
         &format!("/images/get{query}"),
         arguments.output.as_deref(),
+        "failed to save image",
     )
 }

@@ -204,7 +204,7 @@ fn by_template(usage: &DiskUsage, format: &str) -> Result<String, Failure> {
         .images
         .iter()
         .flat_map(|image| {
-            let names = images::names(image, false);
+            let names = images::names(image, images::Digests::None);
             names.into_iter().map(move |name| (image, name))
         })
         .map(|(image, name)| images::row(image, &name, false, now, &zone).into_value())
@@ -267,7 +267,7 @@ fn verbose(usage: &DiskUsage) -> Result<String, ListingError> {
             ..image.clone()
         })
         .flat_map(|image| {
-            let names = images::names(&image, false);
+            let names = images::names(&image, images::Digests::None);
             names.into_iter().map(move |name| (image.clone(), name))
         })
         .map(|(image, name)| images::row(&image, &name, true, now, &zone))

@@ -4,8 +4,8 @@ use super::AnyCommand;
 use super::{
     attach, commit, completion, contexts, cp, create, dial_stdio, diff, events, exec, export,
     history, image_inspect, image_prune, images, import, info, inspect, kill, load, login, logout,
-    logs, pause, port, prune, ps, pull, push, rename, restart, rm, rmi, run, save, search, start,
-    stats, stop, system_df, tag, top, update, version, volumes, wait,
+    logs, manifest, pause, port, prune, ps, pull, push, rename, restart, rm, rmi, run, save,
+    search, start, stats, stop, system_df, tag, top, update, version, volumes, wait,
 };
 
 /// Every command, in the order of their plain names.
@@ -42,6 +42,11 @@ pub(super) static COMMANDS: &[&dyn AnyCommand] = &[
     &login::COMMAND,
     &logout::COMMAND,
     &logs::COMMAND,
+    &manifest::annotate::COMMAND,
+    &manifest::create::COMMAND,
+    &manifest::inspect::COMMAND,
+    &manifest::push::COMMAND,
+    &manifest::rm::COMMAND,
     &pause::PAUSE,
     &port::COMMAND,
     &prune::CONTAINER,
@@ -94,6 +99,10 @@ pub(super) static GROUPS: &[Group] = &[
         about: "Manage images",
     },
     Group {
+        name: "manifest",
+        about: "Manage Docker image manifests and manifest lists",
+    },
+    Group {
         name: "system",
         about: "Manage Wharf",
     },
@@ -114,7 +123,7 @@ pub(super) fn is_hidden(names: &[&str]) -> bool {
 }
 
 /// Commands of Docker's; those that are not found are not served.
-const DOCKERS: &str = " build builder buildx checkpoint commit compose completion config container context cp image manifest \
+const DOCKERS: &str = " build builder buildx checkpoint commit compose completion config container context cp image \
     network node plugin prune secret service stack swarm system trust update volume ";
 
 /// Finds a group.

@@ -1,6 +1,6 @@
 //! Platforms: `linux/amd64`, `linux/arm/v7`, as the API takes them.
 
-use crate::grammar::Invalid;
+use crate::environment;
 
 /// Text that is no platform.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,9 +20,9 @@ pub(crate) enum PlatformError {
     Parts(String),
 }
 
-/// Reads a flag's platform into the document the API takes.
-pub(crate) fn parse(text: &str) -> Result<String, Invalid> {
-    document(text).map_err(|error| Invalid(format!("invalid platform: {error}")))
+/// Reads platforms into the documents the API takes.
+pub(crate) fn documents(texts: &[String]) -> Result<Vec<String>, PlatformError> {
+    texts.iter().map(|text| document(text)).collect()
 }
 
 /// Reads a platform into the document the API takes.
@@ -58,6 +58,15 @@ pub(crate) fn document(text: &str) -> Result<String, PlatformError> {
     Ok(document.to_string())
 }
 
+/// The platform that is meant: the flag's, else the environment's, else the engine's own, which is empty.
+pub(crate) fn chosen(flag: &str) -> String {
+    if flag.is_empty() {
+        environment::read(environment::DOCKER_DEFAULT_PLATFORM).unwrap_or_default()
+    } else {
+        flag.to_owned()
+    }
+}
+
 /// The client's architecture by its name in Go.
 pub(crate) fn own_architecture() -> &'static str {
     normal(std::env::consts::ARCH)
@@ -78,14 +87,16 @@ mod tests {
     #[test]
     fn a_platform_has_one_to_three_parts() {
         assert_eq!(
-            parse("linux/arm/v7").as_deref(),
+            document("linux/arm/v7").as_deref(),
             Ok(r#"{"architecture":"arm","os":"linux","variant":"v7"}"#)
         );
         assert_eq!(
-            parse("linux/x86_64").as_deref(),
+            document("linux/x86_64").as_deref(),
             Ok(r#"{"architecture":"amd64","os":"linux"}"#)
         );
-        assert!(parse("linux/").is_err() && parse("a/b/c/d").is_err() && parse("").is_err());
+        assert!(
+            document("linux/").is_err() && document("a/b/c/d").is_err() && document("").is_err()
+        );
         assert_eq!(
             document("li nux").expect_err("a blank").to_string(),
             r#""li nux" is an invalid OS component of "li nux": OSAndVersion specifier component must match "^([A-Za-z0-9_-]+)(?:\\(([A-Za-z0-9_.-]*)\\))?$": invalid argument"#

@@ -28,6 +28,7 @@ pub(crate) struct Config {
     pub(crate) http_headers: BTreeMap<String, String>,
     pub(crate) images_format: String,
     pub(crate) proxies: BTreeMap<String, Proxies>,
+    pub(crate) prune_filters: Vec<String>,
     pub(crate) ps_format: String,
     pub(crate) stats_format: String,
     pub(crate) volumes_format: String,

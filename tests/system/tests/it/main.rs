@@ -8,6 +8,7 @@
     reason = "a test stops at the first thing that is not as it expects"
 )]
 
+mod accounts;
 mod all_files;
 mod archive;
 mod attacks;
@@ -27,11 +28,13 @@ mod lifecycle;
 mod limits;
 mod log_drivers;
 mod logs;
+mod manifests;
 mod mounts;
 mod namespaces;
 mod network;
 mod packages;
 mod parity;
+mod progress;
 mod prune;
 mod registry;
 mod run;

@@ -7,9 +7,10 @@
 
 mod filter;
 mod happenings;
+mod registries;
 mod table;
 
-use wharf_tests_system::{Client, Engine, Ran, command, needs};
+use wharf_tests_system::{Client, Engine, ForeignRegistry, Ran, command, needs};
 
 use table::Row;
 
@@ -67,13 +68,49 @@ fn wrong_lines_are_the_same() {
     check(table::WRONG);
 }
 
+#[test]
+fn registries_are_the_same() {
+    check(registries::REGISTRIES);
+}
+
+/// The registries of one run of a table.
+struct Registries {
+    open: ForeignRegistry,
+    closed: ForeignRegistry,
+}
+
+impl Registries {
+    /// What stands for registries in a line, and what is in its place; what is found in an answer is put back.
+    fn words(&self, client: Client, dockerd: bool) -> [(String, &'static str); 4] {
+        let own = format!("{client:?}-{}", if dockerd { "theirs" } else { "ours" });
+        let own = own.to_lowercase();
+        let (open, closed) = (self.open.address(), self.closed.address());
+        [
+            (format!("{open}/{own}"), "REGISTRY"),
+            (format!("{closed}/{own}"), "CLOSED"),
+            (closed, "ACCOUNT"),
+            ("127.0.0.1:9".to_owned(), "NOBODY"),
+        ]
+    }
+}
+
 fn check(rows: &[Row]) {
-    if !needs::met(&["docker", "dockerd", "containerd", "busybox", "ip", "nft"]) {
+    let mut needed = vec!["docker", "dockerd", "containerd", "busybox", "ip", "nft"];
+    let at_registries = rows.iter().any(|row| row.line.contains("REGISTRY"));
+    if at_registries {
+        needed.push("docker-registry");
+    }
+    if !needs::met(&needed) {
         return;
     }
+    let registries = at_registries.then(|| Registries {
+        open: ForeignRegistry::open(),
+        closed: ForeignRegistry::closed(),
+    });
+    let registries = registries.as_ref();
     let (ours, theirs) = std::thread::scope(|scope| {
-        let ours = scope.spawn(|| passes(rows, Engine::with_busybox(), false));
-        let theirs = passes(rows, Engine::dockerd_with_busybox(), true);
+        let ours = scope.spawn(|| passes(rows, Engine::with_busybox(), false, registries));
+        let theirs = passes(rows, Engine::dockerd_with_busybox(), true, registries);
         let ours = ours.join();
         (
             ours.unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
@@ -120,12 +157,19 @@ fn release() -> u32 {
 }
 
 /// Runs the table twice on one engine, once with each client; between them everything is removed.
-fn passes(rows: &[Row], engine: Engine, dockerd: bool) -> (Engine, Vec<(Pairing, Vec<Outcome>)>) {
+fn passes(
+    rows: &[Row],
+    engine: Engine,
+    dockerd: bool,
+    registries: Option<&Registries>,
+) -> (Engine, Vec<(Pairing, Vec<Outcome>)>) {
     let passes = Client::ALL.map(|client| {
         let start = now();
+        let stand_ins = registries.map(|all| all.words(client, dockerd));
+        let stand_ins = stand_ins.as_ref().map_or(&[][..], |words| words);
         let outcomes = rows
             .iter()
-            .map(|row| run(&engine, client, row, &start))
+            .map(|row| run(&engine, client, row, &start, stand_ins))
             .collect();
         clear(&engine);
         (Pairing { client, dockerd }, outcomes)
@@ -139,10 +183,20 @@ fn now() -> String {
     format!("{}.{:09}", since.as_secs(), since.subsec_nanos())
 }
 
-fn run(engine: &Engine, client: Client, row: &Row, start: &str) -> Outcome {
+fn run(
+    engine: &Engine,
+    client: Client,
+    row: &Row,
+    start: &str,
+    stand_ins: &[(String, &'static str)],
+) -> Outcome {
     let directory = engine.directory().join(format!("{client:?}"));
     std::fs::create_dir_all(&directory).unwrap();
-    let words = words(&row.line.replace("START", start).replace("NOW", &now()));
+    let mut line = row.line.replace("START", start).replace("NOW", &now());
+    for (there, word) in stand_ins {
+        line = line.replace(word, there);
+    }
+    let words = words(&line);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let mut command = engine.client(client, &words);
     command.current_dir(&directory).env("COLUMNS", "80");
@@ -153,7 +207,13 @@ fn run(engine: &Engine, client: Client, row: &Row, start: &str) -> Outcome {
         ..
     } = command::run(command, row.input.as_bytes());
     let own = engine.directory().to_string_lossy();
-    let filtered = |text: &str| filter::volatile(&text.replace(own.as_ref(), "<engine>"));
+    let filtered = |text: &str| {
+        let mut text = text.replace(own.as_ref(), "<engine>");
+        for (there, word) in stand_ins {
+            text = text.replace(there, word);
+        }
+        filter::volatile(&text)
+    };
     Outcome {
         code,
         stdout: filtered(&stdout),

@@ -80,7 +80,9 @@ fn run(context: &Context, arguments: Arguments, _: Vec<String>) -> Result<u8, Fa
 }
 
 async fn prune(context: &Context, client: &Client, arguments: &Arguments) -> Result<u8, Failure> {
-    let filters = &arguments.filters;
+    let mut filters = arguments.filters.clone();
+    filter::add_configured(&mut filters, &context.config().prune_filters);
+    let filters = &filters;
     let pruned = containers(client, filters).await?;
     show(context, "Deleted Containers:", &pruned.containers_deleted)?;
     let mut bytes = pruned.space_reclaimed;
@@ -104,7 +106,7 @@ async fn prune(context: &Context, client: &Client, arguments: &Arguments) -> Res
         .map(|images| images.iter().map(line).collect());
     show(context, "Deleted Images:", &lines)?;
     bytes += images.space_reclaimed;
-    let mut query = QueryWriter::new().filters(filters);
+    let mut query = QueryWriter::new().filters(&arguments.filters);
     if arguments.all {
         query = query.flag("all", true);
     }

@@ -50,6 +50,7 @@ pub(in crate::commands) static COMMAND: Command<Arguments> = Command {
 
 fn run(context: &Context, arguments: Arguments, _: Vec<String>) -> Result<u8, Failure> {
     let mut filters = arguments.filters;
+    filter::add_configured(&mut filters, &context.config().prune_filters);
     if arguments.all {
         if filters.contains("all") {
             return Err(Failure::message(

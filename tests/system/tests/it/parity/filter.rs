@@ -20,8 +20,36 @@ pub(super) fn volatile(text: &str) -> String {
         before = out.chars().next_back().unwrap_or(' ');
         rest = &rest[length..];
     }
-    let lines: Vec<String> = out.split('\n').map(|line| newer(line.trim_end())).collect();
+    let lines: Vec<String> = out
+        .split('\n')
+        .filter(|line| !is_hurried(line))
+        .map(|line| newer(&without_size(line.trim_end())))
+        .collect();
     lines.join("\n")
+}
+
+/// A layer's state that is told or not, as the work goes: not every layer waits, or is seen on its way.
+fn is_hurried(line: &str) -> bool {
+    const STATES: [&str; 5] = [
+        "Waiting",
+        "Downloading",
+        "Verifying Checksum",
+        "Download complete",
+        "Extracting",
+    ];
+    line.strip_prefix("<id>: ")
+        .is_some_and(|state| STATES.contains(&state.trim_end()))
+}
+
+/// The length of a manifest, which engines write each in a way of its own.
+fn without_size(line: &str) -> String {
+    match line.split_once(" size: ") {
+        Some((before, size)) if before.contains("digest: sha256:") => {
+            let rest = size.trim_start_matches(|c: char| c.is_ascii_digit());
+            format!("{before} size: <size>{rest}")
+        }
+        _ => line.to_owned(),
+    }
 }
 
 /// An engine's sentence as newer engines of Docker's say it: they begin in lower case, and name their steps

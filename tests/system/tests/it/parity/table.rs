@@ -12,7 +12,7 @@ pub(super) struct Row {
     since: u32,
 }
 
-const fn row(line: &'static str) -> Row {
+pub(super) const fn row(line: &'static str) -> Row {
     Row {
         line,
         input: "",
@@ -24,7 +24,7 @@ const fn row(line: &'static str) -> Row {
 
 impl Row {
     /// The same with something on standard input.
-    const fn input(mut self, input: &'static str) -> Self {
+    pub(super) const fn input(mut self, input: &'static str) -> Self {
         self.input = input;
         self
     }
@@ -36,13 +36,13 @@ impl Row {
     }
 
     /// The two engines differ, through either client.
-    const fn engines(mut self, reason: &'static str) -> Self {
+    pub(super) const fn engines(mut self, reason: &'static str) -> Self {
         self.engines = Some(reason);
         self
     }
 
     /// Docker's client has had it since this release.
-    const fn since(mut self, release: u32) -> Self {
+    pub(super) const fn since(mut self, release: u32) -> Self {
         self.since = release;
         self
     }
@@ -96,7 +96,7 @@ impl Outcome {
 }
 
 /// Ours are the words of newer engines of Docker's; the one that Debian has is from 2020.
-const NEWER_WORDS: &str = "newer engines of Docker's say it as ours does";
+pub(super) const NEWER_WORDS: &str = "newer engines of Docker's say it as ours does";
 
 /// What is wrong with an archive.
 const ARCHIVES: &str = "ours says what is wrong with an archive, and where";
