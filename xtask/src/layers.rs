@@ -24,7 +24,13 @@ const LAYERS: [(&str, &[&str]); 6] = [
     ("kernel", &["wharf-cgroup", "wharf-seccomp"]),
     (
         "domain",
-        &["wharf-log", "wharf-network", "wharf-runtime", "wharf-store"],
+        &[
+            "wharf-distribution",
+            "wharf-log",
+            "wharf-network",
+            "wharf-runtime",
+            "wharf-store",
+        ],
     ),
     ("supervision", &["wharf-shim"]),
     ("service", &["wharf-engine", "wharf-registry"]),
