@@ -5,6 +5,7 @@
 
 mod environment;
 mod flags;
+mod proxies;
 mod settings;
 
 use std::ffi::OsString;
