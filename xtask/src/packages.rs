@@ -18,6 +18,9 @@ const DEBIAN: &[(&str, &str)] = &[
     ("crun", "a peer: same answers, and the benchmarks"),
     ("podman", "calls our runtime as its own"),
     ("skopeo", "pushes to our registry and pulls from it"),
+    ("buildah", "pushes to our registry and pulls from it"),
+    ("apache2-utils", "makes password files that are not ours"),
+    ("chromium", "looks at the registry's page"),
     ("conmon", "podman's own shim, which calls the runtime"),
     ("containerd", "dockerd's, which calls the runtime"),
     (
