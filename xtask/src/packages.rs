@@ -22,6 +22,9 @@ const DEBIAN: &[(&str, &str)] = &[
         "docker-registry",
         "a registry that is not ours, for both clients and both engines",
     ),
+    ("buildah", "pushes to our registry and pulls from it"),
+    ("apache2-utils", "makes password files that are not ours"),
+    ("chromium", "looks at the registry's page"),
     ("conmon", "podman's own shim, which calls the runtime"),
     ("containerd", "dockerd's, which calls the runtime"),
     (

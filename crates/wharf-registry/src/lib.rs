@@ -11,6 +11,7 @@ mod document;
 mod metrics;
 mod operator;
 mod page;
+mod proxy;
 mod rate;
 mod refusal;
 mod routes;
@@ -26,6 +27,7 @@ pub use access::{
     Tokens, TrustSettings,
 };
 pub use metrics::Totals;
+pub use proxy::{Proxies, ProxyError, Upstream};
 pub use rate::Rate;
 pub use server::{Listeners, Service, serve};
 pub use storage::{

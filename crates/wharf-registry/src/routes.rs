@@ -137,7 +137,7 @@ async fn route(mut call: Call, target: Target) -> Result<Answer, Refusal> {
         (Target::Search, Method::GET) => search::search(&call),
         (Target::Page(page), _) if read => page::answer(&call, page).await,
         (Target::Catalog, Method::GET) => listing::catalog(&call),
-        (Target::Tags(name), Method::GET) => listing::tags(&call, &name),
+        (Target::Tags(name), Method::GET) => listing::tags(&call, &name).await,
         (Target::Referrers(name, subject), Method::GET) => {
             listing::referrers(&call, name, subject).await
         }

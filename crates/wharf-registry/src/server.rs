@@ -4,8 +4,8 @@
 //! head to arrive, [`MAX_HEAD`] for its size. When told to stop, nothing more is accepted, idle
 //! connections end, and requests under way get [`Service::grace`].
 //!
-//! Tasks: one for each connection, one that collects, and one that serves the second address with its
-//! connections; [`serve`] owns them all and they end before it.
+//! Tasks: one for each connection, one that collects, one that serves the second address with its
+//! connections, one for each blob on its way from upstream; [`serve`] owns them all and they end with it.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -27,6 +27,7 @@ use wharf_types::Repository;
 use crate::access::Access;
 use crate::metrics::Metrics;
 use crate::operator;
+use crate::proxy::Proxies;
 use crate::rate::{Allowances, Rate};
 use crate::routes;
 use crate::storage::{Collected, Retention, Storage};
@@ -69,6 +70,8 @@ pub struct Service {
     pub retention: Retention,
     /// How long requests under way are waited for at the end.
     pub grace: Duration,
+    /// Which repositories are copies of other registries'.
+    pub proxies: Option<Proxies>,
 }
 
 impl Service {
@@ -87,6 +90,7 @@ impl Service {
             collect_every: None,
             retention: Retention::default(),
             grace: Duration::from_secs(30),
+            proxies: None,
         }
     }
 }
@@ -117,6 +121,7 @@ pub(crate) struct Registry {
     pub(crate) read_only: bool,
     pub(crate) deletes: bool,
     pub(crate) access_log: bool,
+    pub(crate) proxies: Option<Proxies>,
     url: Option<String>,
     draining: AtomicBool,
 }
@@ -128,8 +133,10 @@ impl Registry {
     }
 
     /// Returns whether a repository is a copy of another registry's.
-    pub(crate) fn is_cached(&self, _name: &Repository) -> bool {
-        false
+    pub(crate) fn is_cached(&self, name: &Repository) -> bool {
+        self.proxies
+            .as_ref()
+            .is_some_and(|proxies| proxies.has(name))
     }
 
     /// Returns where a client reached this server, `https://host:port`. It is told to that client only, so
@@ -158,6 +165,7 @@ pub async fn serve(service: Service, listeners: Listeners, shutdown: impl Future
         read_only: service.read_only,
         deletes: service.deletes,
         access_log: service.access_log,
+        proxies: service.proxies,
         url: service.url,
         draining: AtomicBool::new(false),
     });
@@ -179,6 +187,9 @@ pub async fn serve(service: Service, listeners: Listeners, shutdown: impl Future
     registry.draining.store(true, Ordering::Relaxed);
     stop.send_replace(true);
     drain(connections, service.grace).await;
+    if let Some(proxies) = &registry.proxies {
+        proxies.downloads.stop();
+    }
     // A collection's round under way ends on its own thread; every step of it may be the last.
     beside.shutdown().await;
 }

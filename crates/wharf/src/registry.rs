@@ -5,6 +5,7 @@
 
 mod environment;
 mod flags;
+mod proxies;
 mod settings;
 
 use std::ffi::OsString;
@@ -20,6 +21,9 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use self::environment::Environment;
 use self::flags::{Command, LogFormat, Serve, Verb};
+
+/// Threads that wait for the disk, at most.
+const BLOCKING_THREADS: usize = 64;
 
 /// Runs the hat; `arguments` begin with its name.
 pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
@@ -96,6 +100,8 @@ fn run(flags: Serve, environment: &Environment) -> anyhow::Result<()> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("wharf-worker")
+        // No thread is held while a client is waited for, so that many clients need no more of them.
+        .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build()
         .context("cannot start the runtime")?;

@@ -39,6 +39,14 @@ impl Registry {
     /// # Panics
     /// Panics, with its log, when it does not.
     pub fn launch(&mut self, environment: &[(&str, &str)]) {
+        self.launch_with(&[], environment);
+    }
+
+    /// Starts its process with further arguments and waits until it listens.
+    ///
+    /// # Panics
+    /// Panics, with its log, when it does not.
+    pub fn launch_with(&mut self, arguments: &[&str], environment: &[(&str, &str)]) {
         let log = File::create(self.directory.join("log")).expect("the directory is ours");
         let child = Command::new(binary::wharf())
             .args([
@@ -51,6 +59,7 @@ impl Registry {
                 "--root",
             ])
             .arg(self.root())
+            .args(arguments)
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -86,6 +95,41 @@ impl Registry {
         }
     }
 
+    /// Has its process end as `kill` does, without waiting for it.
+    ///
+    /// # Panics
+    /// Panics when there is none.
+    pub fn terminate(&self) {
+        let process = self.process.as_ref().expect("it runs");
+        let id = i32::try_from(process.id()).expect("an identifier");
+        let id = rustix::process::Pid::from_raw(id).expect("an identifier");
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("our child");
+    }
+
+    /// Waits for its process to end; returns whether it ended well.
+    ///
+    /// # Panics
+    /// Panics when it cannot be waited for.
+    pub fn ended_well(&mut self) -> bool {
+        wait::until_true("the registry's end", || !self.runs());
+        let mut process = self.process.take().expect("it ran");
+        process.wait().expect("our child").success()
+    }
+
+    /// Returns where its metrics are, `127.0.0.1:<port>`.
+    ///
+    /// # Panics
+    /// Panics when it has not said so.
+    #[must_use]
+    pub fn metrics_address(&self) -> String {
+        let log = self.log();
+        let said = log
+            .split(" metrics=")
+            .nth(1)
+            .and_then(|rest| rest.split_whitespace().next());
+        said.expect("it has metrics").to_owned()
+    }
+
     /// Returns where it listens, `127.0.0.1:<port>`.
     ///
     /// # Panics
@@ -94,7 +138,7 @@ impl Registry {
     pub fn address(&self) -> String {
         let log = self.log();
         let said = log
-            .split("address=")
+            .split(" address=")
             .nth(1)
             .and_then(|rest| rest.split_whitespace().next());
         said.expect("it listens").to_owned()

@@ -45,7 +45,7 @@ pub(super) async fn page(
     if is_index {
         let index: Index = serde_json::from_slice(&manifest.bytes).unwrap_or_default();
         about(&mut body, manifest.digest, &manifest.media_type, None);
-        platforms(&mut body, name, &index);
+        platforms(call, &mut body, name, &index);
     } else {
         let image: Manifest = serde_json::from_slice(&manifest.bytes).unwrap_or_default();
         let config = config(call, name, &image.config).await;
@@ -75,7 +75,7 @@ fn about(body: &mut Html, digest: Digest, media_type: &str, bytes: Option<u64>) 
     body.raw("<h2>Manifest</h2>\n<dl>")
         .term("Digest", &digest.to_string())
         .term("Type", media_type)
-        .term("Layers", &bytes.map(size).unwrap_or_default())
+        .term("Size", &bytes.map(size).unwrap_or_default())
         .raw("</dl>\n");
 }
 
@@ -168,10 +168,13 @@ fn history(body: &mut Html, config: &ImageConfig) {
     body.raw("</tbody></table></div>\n");
 }
 
-fn platforms(body: &mut Html, name: &Repository, index: &Index) {
+fn platforms(call: &Call, body: &mut Html, name: &Repository, index: &Index) {
     body.raw("<h2>Platforms</h2>\n<div class=\"wide\"><table><caption>Manifests</caption><thead><tr><th scope=\"col\">Platform</th>")
         .raw("<th scope=\"col\">Type</th><th scope=\"col\">Digest</th><th scope=\"col\" class=\"number\">Size</th></tr></thead><tbody>\n");
     for item in index.manifests.iter().take(MOST_ROWS) {
+        let wanted = item.digest.parse().map(ManifestName::Digest);
+        let overview = wanted.map(|wanted| call.registry.storage.overview(name, &wanted));
+        let bytes = overview.ok().flatten().map(|overview| overview.bytes);
         let platform = item.platform.as_ref().map(platform_text);
         let text = platform.filter(|text| text != "unknown/unknown" && !text.is_empty());
         body.raw("<tr><td class=\"name\">")
@@ -184,7 +187,7 @@ fn platforms(body: &mut Html, name: &Repository, index: &Index) {
             .raw("</td><td>")
             .code(short(&item.digest))
             .raw("</td><td class=\"number\">")
-            .text(&size(item.size))
+            .text(&bytes.map(size).unwrap_or_default())
             .raw("</td></tr>\n");
     }
     body.raw("</tbody></table></div>\n");

@@ -11,6 +11,7 @@ use wharf_types::{Digest, Repository, UploadId};
 
 use crate::access::Action;
 use crate::body::{self, BATCH};
+use crate::proxy::{self, Download};
 use crate::refusal::Refusal;
 use crate::routes::{Answer, Call, bare, is_known, named, range, upload_path, value};
 use crate::storage::{Expected, Storage, StorageError, UploadError, UploadWriter};
@@ -18,6 +19,9 @@ use crate::target;
 
 /// `GET` and `HEAD` of a blob, or of one range of its bytes.
 pub(crate) async fn get(call: &Call, name: Repository, digest: Digest) -> Result<Answer, Refusal> {
+    if let Some(download) = proxy::blob(&call.registry, &name, digest).await? {
+        return arriving(call, digest, &download);
+    }
     if call.method == Method::HEAD {
         let size = call.registry.storage.blob_size(&name, digest);
         let size = size.ok_or(StorageError::NoBlob {
@@ -54,6 +58,39 @@ pub(crate) async fn get(call: &Call, name: Repository, digest: Digest) -> Result
         value(format!("bytes {first}-{last}/{size}")),
     );
     Ok(answer.map(|_| body::file(file, length)))
+}
+
+/// A blob that comes from upstream while it is sent on.
+fn arriving(call: &Call, digest: Digest, download: &Download) -> Result<Answer, Refusal> {
+    if is_known(call, digest) {
+        return Ok(named(bare(StatusCode::NOT_MODIFIED), digest));
+    }
+    let head = call.method == Method::HEAD;
+    let Some(size) = download.size() else {
+        // Without a length the client sees by the way the connection ends whether it has all.
+        let answer = named(bare(StatusCode::OK), digest);
+        let body = |_| {
+            if head {
+                body::empty()
+            } else {
+                download.body(0, None)
+            }
+        };
+        return Ok(answer.map(body));
+    };
+    if head {
+        return Ok(described(bare(StatusCode::OK), digest, size));
+    }
+    let Some((first, last)) = requested(call, size)? else {
+        let answer = described(bare(StatusCode::OK), digest, size);
+        return Ok(answer.map(|_| download.body(0, Some(size))));
+    };
+    let mut answer = described(bare(StatusCode::PARTIAL_CONTENT), digest, last - first + 1);
+    answer.headers_mut().insert(
+        header::CONTENT_RANGE,
+        value(format!("bytes {first}-{last}/{size}")),
+    );
+    Ok(answer.map(|_| download.body(first, Some(last + 1))))
 }
 
 fn described(answer: Answer, digest: Digest, length: u64) -> Answer {

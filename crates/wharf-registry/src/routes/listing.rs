@@ -7,6 +7,7 @@ use wharf_oci::image::media_type;
 use wharf_types::{Digest, Repository};
 use wharf_wire::query::QueryWriter;
 
+use crate::proxy;
 use crate::refusal::Refusal;
 use crate::routes::{Answer, Call, json, value};
 
@@ -30,12 +31,18 @@ pub(crate) fn catalog(call: &Call) -> Result<Answer, Refusal> {
 }
 
 /// `GET /v2/<name>/tags/list`.
-pub(crate) fn tags(call: &Call, name: &Repository) -> Result<Answer, Refusal> {
+pub(crate) async fn tags(call: &Call, name: &Repository) -> Result<Answer, Refusal> {
     let limit = limit(call)?;
-    let (tags, more) = call
-        .registry
-        .storage
-        .tags(name, call.query.get("last"), limit)?;
+    let last = call.query.get("last");
+    let (tags, more) = match proxy::tags(&call.registry, name).await? {
+        None => call.registry.storage.tags(name, last, limit)?,
+        Some(mut tags) => {
+            tags.retain(|tag| last.is_none_or(|last| tag.as_str() > last));
+            let more = tags.len() > limit;
+            tags.truncate(limit);
+            (tags, more)
+        }
+    };
     let next = more
         .then(|| {
             tags.last()

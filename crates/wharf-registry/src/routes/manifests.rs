@@ -1,7 +1,7 @@
 //! Manifests and indexes.
 
 use bytes::Bytes;
-use http::header;
+use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use wharf_types::Repository;
@@ -9,6 +9,7 @@ use wharf_types::Repository;
 use crate::access::Action;
 use crate::body;
 use crate::document::MAX_DOCUMENT;
+use crate::proxy::{self, Freshness};
 use crate::refusal::Refusal;
 use crate::routes::{Answer, Call, bare, is_known, named, value};
 use crate::storage::{ManifestName, Overwrite};
@@ -19,11 +20,17 @@ pub(crate) async fn get(
     name: Repository,
     wanted: ManifestName,
 ) -> Result<Answer, Refusal> {
+    let freshness = proxy::manifest(&call.registry, &name, &wanted).await?;
     let (digest, media_type, size) = call.registry.storage.manifest_head(&name, &wanted)?;
     if is_known(call, digest) {
         return Ok(named(bare(StatusCode::NOT_MODIFIED), digest));
     }
     let mut answer = named(bare(StatusCode::OK), digest);
+    if freshness == Freshness::Stale {
+        let text =
+            HeaderValue::from_static("299 - \"upstream does not answer: this is what it had\"");
+        answer.headers_mut().insert(header::WARNING, text);
+    }
     answer
         .headers_mut()
         .insert(header::CONTENT_TYPE, value(media_type));

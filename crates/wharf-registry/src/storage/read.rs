@@ -1,6 +1,7 @@
 //! What is answered from the storage without changing it.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::ops::Bound;
 use std::time::SystemTime;
 
@@ -64,8 +65,12 @@ impl Storage {
         };
         let size = self.read().served(name, digest).ok_or_else(missing)?;
         let path = self.layout.blob(digest);
-        let file = File::open(&path).map_err(failed("open", &path))?;
-        Ok((file, size))
+        match File::open(&path) {
+            Ok(file) => Ok((file, size)),
+            // Collected since the catalogue was asked.
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(missing()),
+            Err(error) => Err(failed("open", &path)(error).into()),
+        }
     }
 
     /// Returns a manifest's digest, type and size, without its bytes.

@@ -393,14 +393,14 @@ fn attack_g11_collection_beside_pushes_and_deletes_never_breaks_an_image() {
         uploads: Duration::from_secs(3600),
         untagged: true,
     };
-    let running = std::sync::atomic::AtomicUsize::new(8);
+    let running = std::sync::atomic::AtomicUsize::new(32);
     let running = &running;
     std::thread::scope(|scope| {
-        for client in 0..8 {
+        for client in 0..32 {
             let fixture = &fixture;
             scope.spawn(move || {
                 let app = name(&format!("app{}", client % 4));
-                for round in 0..12 {
+                for round in 0..8 {
                     // The same layers again and again, so that the collector and the clients meet.
                     let layer = fixture.storage.begin_upload(&app, None).expect("begins");
                     let content = format!("layer {}", round % 3);

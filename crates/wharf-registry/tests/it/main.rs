@@ -5,3 +5,4 @@ mod client;
 mod limits;
 mod pages;
 mod protocol;
+mod proxy;

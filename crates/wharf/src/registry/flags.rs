@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 use tracing::level_filters::LevelFilter;
-use wharf_registry::{Quota, Rate};
+use wharf_registry::{Quota, Rate, Upstream};
 
 /// Runs an OCI registry.
 #[derive(Parser)]
@@ -136,6 +136,25 @@ pub(super) struct Serve {
     #[arg(long, value_parser = rate, value_name = "RATE[:BURST]")]
     pub(super) rate_limit: Option<Rate>,
 
+    /// Repositories below PREFIX are copies of those at URL, fetched when they are asked for; several times
+    #[arg(long, value_parser = upstream, value_name = "PREFIX=URL")]
+    pub(super) proxy: Vec<Upstream>,
+    /// Every repository is a copy of the one at this URL
+    #[arg(long, value_name = "URL")]
+    pub(super) proxy_all: Option<String>,
+    /// Name at the upstream --proxy-all
+    #[arg(long, requires = "proxy_all", requires = "proxy_password", hide = true)]
+    pub(super) proxy_username: Option<String>,
+    /// Password at the upstream --proxy-all; for the environment, where other users do not see it
+    #[arg(long, requires = "proxy_all", requires = "proxy_username", hide = true)]
+    pub(super) proxy_password: Option<String>,
+    /// File with the passwords of upstreams, in the form of Docker's config.json
+    #[arg(long)]
+    pub(super) proxy_auth: Option<PathBuf>,
+    /// How long a tag is believed to name what it named upstream
+    #[arg(long, default_value = "1m", value_parser = duration)]
+    pub(super) proxy_fresh: Duration,
+
     /// How often to remove what no image needs; 0s: never
     #[arg(long, default_value = "1h", value_parser = duration)]
     pub(super) collect_every: Duration,
@@ -191,6 +210,17 @@ fn duration(text: &str) -> Result<Duration, String> {
     signed
         .try_into()
         .map_err(|_| format!("{text:?} is negative"))
+}
+
+fn upstream(text: &str) -> Result<Upstream, String> {
+    let (prefix, url) = text
+        .split_once('=')
+        .ok_or_else(|| format!("{text:?} is not PREFIX=URL"))?;
+    Ok(Upstream {
+        prefix: prefix.trim_end_matches('/').to_owned(),
+        url: url.to_owned(),
+        credentials: None,
+    })
 }
 
 fn quota(text: &str) -> Result<Quota, String> {

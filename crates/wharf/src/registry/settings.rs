@@ -8,11 +8,13 @@ use wharf_registry::{
 };
 
 use super::flags::{Auth, Serve, TlsVersion};
+use super::proxies;
 
 /// Opens everything the flags name. Nothing listens when something of it is wrong.
 pub(super) async fn resolve(flags: Serve) -> anyhow::Result<(Service, Listeners)> {
     let access = access(&flags)?;
     let tls = tls(&flags)?;
+    let proxies = proxies::resolve(&flags)?;
     let storage = Storage::open(&flags.root)?.with_quotas(flags.quota.clone());
     let bind = async |address| {
         let listener = TcpListener::bind(address).await;
@@ -37,6 +39,7 @@ pub(super) async fn resolve(flags: Serve) -> anyhow::Result<(Service, Listeners)
             untagged: flags.collect_untagged,
         },
         grace: flags.drain,
+        proxies,
         ..Service::new(storage, access)
     };
     Ok((service, Listeners { clients, operators }))
