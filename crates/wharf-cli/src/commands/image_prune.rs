@@ -43,7 +43,7 @@ pub(super) static COMMAND: Command<Arguments> = Command {
             .short('f'),
         ]],
         interspersed: true,
-        arity: Arity::Exactly(0),
+        arity: Arity::None,
     },
     run,
 };
@@ -57,7 +57,7 @@ fn run(context: &Context, arguments: Arguments, _: Vec<String>) -> Result<u8, Fa
     };
     let warning = format!("WARNING! This will remove {which}.\nAre you sure you want to continue?");
     if !arguments.force && !prompt::confirm(context.printer, &warning)? {
-        return Err(Failure::message("image prune has been cancelled"));
+        return Ok(0);
     }
     let query = QueryWriter::new().filters(&filters).finish();
     let client = context.client()?;

@@ -20,7 +20,13 @@ pub(super) fn volatile(text: &str) -> String {
         before = out.chars().next_back().unwrap_or(' ');
         rest = &rest[length..];
     }
-    let lines: Vec<String> = out.split('\n').map(|line| newer(line.trim_end())).collect();
+    // What Docker's client says of an archive that the engine stopped reading depends on when it did.
+    let is_chatter = |line: &&str| line.starts_with("time=\"<time>\" level=error msg=\"Can't ");
+    let lines: Vec<String> = out
+        .split('\n')
+        .filter(|line| !is_chatter(line))
+        .map(|line| newer(line.trim_end()))
+        .collect();
     lines.join("\n")
 }
 
