@@ -117,6 +117,11 @@ impl Client {
         &self.host.address
     }
 
+    /// Whether the API version spoken is at least that one.
+    pub(crate) fn speaks(&self, minor: u32) -> bool {
+        self.version.get() >= Minor(minor)
+    }
+
     /// The API version spoken, `1.51`.
     pub(crate) fn api_version(&self) -> String {
         format!("1.{}", self.version.get().0)

@@ -191,7 +191,7 @@ impl Inner {
     /// The ids of a container that does not run, and a user namespace for its mounts.
     async fn mapped(&self, mapping: &Mapping) -> Result<Ids, Error> {
         let (shim, notices) = self.take_shim()?;
-        let namespaces = userns::Namespaces::make(&shim, mapping).await;
+        let namespaces = userns::Namespaces::make(&shim, mapping, None).await;
         shim.dismiss(notices).await;
         Ok(Ids {
             maps: mapping.ids(),

@@ -98,12 +98,7 @@ impl Inner {
         if let Some(name) = joined(&host.ipc_mode) {
             self.borrow_ipc(&mut borrowed, name)?;
         }
-        check_shared_ids(&container.definition)?;
-        for mode in [&host.network_mode, &host.pid_mode, &host.ipc_mode] {
-            if let Some(name) = joined(mode) {
-                self.borrow_user(&mut borrowed, &container.definition, name)?;
-            }
-        }
+        self.borrow_user(&mut borrowed, &container.definition)?;
         if host.ipc_mode == "shareable" {
             borrowed.shm = Some(self.make_shm(container)?);
         }
@@ -154,26 +149,51 @@ impl Inner {
     }
 
     /// What a container with a user namespace shares with another one belongs to that one's, so it
-    /// joins that too, which must have the same ids.
-    fn borrow_user(
+    /// joins that too, which must have the same ids. It can join one only.
+    pub(crate) fn borrow_user(
         &self,
         borrowed: &mut Borrowed,
         definition: &Definition,
-        name: &str,
     ) -> Result<(), Error> {
-        if definition.user_namespace.is_none() || borrowed.user.is_some() {
+        let host = &definition.host;
+        if definition.user_namespace.is_none() {
             return Ok(());
         }
-        let lender = self.registry.find(name)?;
-        if lender.definition.user_namespace != definition.user_namespace {
-            return Err(Error::conflict(format!(
-                "cannot share a namespace of container {}: it has other ids in its user namespace",
-                lender.id()
-            )));
-        }
-        if let Some(pid) = running(&lender) {
+        let mut lent: Option<(ContainerId, (u64, u64))> = None;
+        for name in [&host.network_mode, &host.pid_mode, &host.ipc_mode]
+            .into_iter()
+            .filter_map(|mode| joined(mode))
+        {
+            let lender = self.registry.find(name)?;
+            let id = lender.id();
+            if lender.definition.user_namespace != definition.user_namespace {
+                return Err(Error::conflict(format!(
+                    "cannot share a namespace of container {id}: it has other ids in its user namespace"
+                )));
+            }
+            // Who lends what and does not run is told by what is borrowed.
+            let Some(pid) = running(&lender) else {
+                continue;
+            };
             let namespace = namespace(&lender, pid, "user")?;
-            borrowed.user = Some(borrowed.hold(namespace));
+            let failed = |error: rustix::io::Errno| {
+                Error::internal(format!("cannot join container {id}"), error)
+            };
+            let stat = rustix::fs::fstat(&namespace).map_err(failed)?;
+            let own = (stat.st_dev, stat.st_ino);
+            match lent {
+                None => {
+                    borrowed.user = Some(borrowed.hold(namespace));
+                    lent = Some((id, own));
+                }
+                Some((_, known)) if known == own => {}
+                Some((first, _)) => {
+                    return Err(Error::conflict(format!(
+                        "cannot share namespaces of containers {first} and {id}: each has a user namespace of its \
+                         own, and only one can be joined"
+                    )));
+                }
+            }
         }
         Ok(())
     }
@@ -307,24 +327,6 @@ impl Inner {
                 self.drop_shm(id);
             }
         }
-    }
-}
-
-/// A container with ids of its own has a network that belongs to its user namespace, and joins
-/// that of another container only whole.
-fn check_shared_ids(definition: &Definition) -> Result<(), Error> {
-    let host = &definition.host;
-    let shares = joined(&host.pid_mode).or(joined(&host.ipc_mode));
-    match shares {
-        Some(name)
-            if definition.user_namespace.is_some() && joined(&host.network_mode).is_none() =>
-        {
-            Err(Error::not_implemented(format!(
-                "in a user namespace, the PID or IPC namespace of container {name} can only be shared together \
-                 with its network (--network container:{name})"
-            )))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Devices by the Container Device Interface: a vendor's specification says what a container gets.
 //!
-//! Specifications are JSON files in `/etc/cdi` and `/var/run/cdi`, read when a container that asks
+//! Specifications are JSON files in `/etc/cdi` and `/var/run/cdi`, or where the engine is told, read when a container that asks
 //! for a device is made and again when it starts, so that what is installed in between counts. Only
 //! the API asks for devices: labels and annotations of images do not (attack R20).
 //!
@@ -19,8 +19,8 @@ use crate::error::Error;
 
 mod edits;
 
-/// Where specifications are; the later directory wins.
-const DIRECTORIES: [&str; 2] = ["/etc/cdi", "/var/run/cdi"];
+/// Where specifications are unless the engine is told; the later directory wins.
+pub(crate) const DIRECTORIES: [&str; 2] = ["/etc/cdi", "/var/run/cdi"];
 /// Longest specification that is read.
 const FILE_MAX: u64 = 4 << 20;
 /// The kind of device that `--gpus` asks for.
@@ -98,7 +98,7 @@ struct Installed {
 }
 
 impl Installed {
-    fn read(directories: &[&Path]) -> Result<Self, Error> {
+    fn read(directories: &[PathBuf]) -> Result<Self, Error> {
         let mut installed = Self::default();
         for directory in directories {
             let Ok(entries) = fs::read_dir(directory) else {
@@ -197,20 +197,28 @@ fn names(host: &wire::HostConfig, installed: &Installed) -> Result<Vec<String>, 
 }
 
 /// Checks that what a container asks for is installed.
-pub(crate) fn check(host: &wire::HostConfig) -> Result<(), Error> {
-    resolve(host, &DIRECTORIES.map(Path::new)).map(drop)
+pub(crate) fn check(host: &wire::HostConfig, directories: &[PathBuf]) -> Result<(), Error> {
+    resolve(host, directories).map(drop)
 }
 
 /// Gives a container what it asks for.
-pub(crate) fn apply(host: &wire::HostConfig, spec: &mut Spec) -> Result<(), Error> {
-    for edits in resolve(host, &DIRECTORIES.map(Path::new))? {
+pub(crate) fn apply(
+    host: &wire::HostConfig,
+    directories: &[PathBuf],
+    spec: &mut Spec,
+) -> Result<(), Error> {
+    for edits in resolve(host, directories)? {
         edits.apply(spec)?;
     }
     Ok(())
 }
 
 /// The limits of a container with the devices it asks for.
-pub(crate) fn resources(host: &wire::HostConfig, own: Resources) -> Result<Resources, Error> {
+pub(crate) fn resources(
+    host: &wire::HostConfig,
+    directories: &[PathBuf],
+    own: Resources,
+) -> Result<Resources, Error> {
     let mut spec = Spec {
         linux: Some(Linux {
             resources: Some(own),
@@ -218,14 +226,14 @@ pub(crate) fn resources(host: &wire::HostConfig, own: Resources) -> Result<Resou
         }),
         ..Default::default()
     };
-    apply(host, &mut spec)?;
+    apply(host, directories, &mut spec)?;
     Ok(spec
         .linux
         .and_then(|linux| linux.resources)
         .unwrap_or_default())
 }
 
-fn resolve(host: &wire::HostConfig, directories: &[&Path]) -> Result<Vec<Edits>, Error> {
+fn resolve(host: &wire::HostConfig, directories: &[PathBuf]) -> Result<Vec<Edits>, Error> {
     if host.device_requests.as_ref().is_none_or(Vec::is_empty) {
         return Ok(Vec::new());
     }

@@ -39,6 +39,8 @@ pub struct Config {
     pub publish_address: Ipv4Addr,
     /// What `host-gateway` stands for; else the bridge's address.
     pub host_gateway: Option<IpAddr>,
+    /// Where specifications of devices are (`--cdi-spec-dir`); the later directory wins.
+    pub cdi_directories: Vec<PathBuf>,
     /// What may change while the engine runs.
     pub defaults: Defaults,
     /// The program that shims are made from; it must answer to the argument `shim`.
@@ -65,6 +67,7 @@ impl Default for Config {
             dns_options: Vec::new(),
             publish_address: Ipv4Addr::UNSPECIFIED,
             host_gateway: None,
+            cdi_directories: crate::cdi::DIRECTORIES.map(PathBuf::from).to_vec(),
             defaults: Defaults::default(),
             program: PathBuf::from("/proc/self/exe"),
             open_files: None,

@@ -106,6 +106,7 @@ impl Inner {
         let unsaid = self.defaults();
         unsaid.fill(&mut host);
         let mut warnings = check::check_host(&mut host, &config, &self.controllers)?;
+        crate::cdi::check(&host, &self.config.cdi_directories)?;
         self.resolve_lenders(&mut host)?;
         let claim = self
             .user_namespaces

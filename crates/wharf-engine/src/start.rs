@@ -237,7 +237,13 @@ impl Inner {
     ) -> Result<Prepared, Error> {
         let own = match &container.definition.user_namespace {
             // The network is set up in the shim's namespaces.
-            Some(mapping) => Some(userns::Namespaces::make(shim, mapping).await?),
+            Some(mapping) => {
+                // Held until the shim has joined it.
+                let mut borrowed = Borrowed::default();
+                self.borrow_user(&mut borrowed, &container.definition)?;
+                let lent = borrowed.user.clone();
+                Some(userns::Namespaces::make(shim, mapping, lent).await?)
+            }
             None => None,
         };
         if own.is_some() {
@@ -305,7 +311,11 @@ impl Inner {
         };
         let prepare = Prepare {
             cgroup: definition.cgroup(&self.config.cgroup_parent),
-            resources: crate::cdi::resources(&definition.host, spec::resources(&definition.host)?)?,
+            resources: crate::cdi::resources(
+                &definition.host,
+                &self.config.cdi_directories,
+                spec::resources(&definition.host)?,
+            )?,
             seccomp: filter.map(|bytes| bytes.to_vec()),
             socket_directory: self.places.shim(definition.id),
             external: !is_own(&definition),
@@ -365,7 +375,7 @@ impl Inner {
         };
         let security = given.security;
         let mut spec = spec::container(&container.current(), given)?;
-        crate::cdi::apply(&definition.host, &mut spec)?;
+        crate::cdi::apply(&definition.host, &self.config.cdi_directories, &mut spec)?;
         if !is_own(definition) {
             runtimes::adapt(&mut spec, security);
         }

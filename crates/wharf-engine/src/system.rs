@@ -66,6 +66,9 @@ impl Inner {
             driver: "nftables".to_owned(),
             ..Default::default()
         });
+        let directories = self.config.cdi_directories.iter();
+        let directories = directories.map(|path| path.display().to_string());
+        info.cdi_spec_dirs = Some(directories.collect());
         info.plugins.network = ["bridge", "host", "none"].map(str::to_owned).to_vec();
         info.plugins.log = wharf_log::DRIVERS.map(str::to_owned).to_vec();
         info.plugins.volume = vec!["local".to_owned()];

@@ -5,14 +5,15 @@
 //! right to.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Pid;
 use wharf_oci::runtime::{IdMapping, NamespaceKind};
 use wharf_sys::process::{CloneOptions, Cloned, clone_process};
 
-use crate::channel::{self, CallerEnd};
+use crate::channel::{self, CallerEnd, Report};
 use crate::error::{CreateError, IoError, SpecError};
 use crate::namespaces;
 
@@ -26,7 +27,7 @@ pub struct UserNamespace {
     pid: Pid,
     pidfd: OwnedFd,
     /// Its end is the process's, should its maker die.
-    _connection: CallerEnd,
+    connection: CallerEnd,
 }
 
 impl UserNamespace {
@@ -56,10 +57,45 @@ impl UserNamespace {
         let namespace = Self {
             pid,
             pidfd,
-            _connection: caller,
+            connection: caller,
         };
         write_maps(pid, uids, gids)?;
         Ok(namespace)
+    }
+
+    /// Joins one that is there already, and makes a network namespace that belongs to it.
+    pub fn joined(user: &Path) -> Result<Self, CreateError> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let user = rustix::fs::open(user, flags, Mode::empty())
+            .map_err(|errno| io_error("open a user namespace")(errno.into()))?;
+        let (caller, child) =
+            channel::pair().map_err(io_error("connect to the user namespace's process"))?;
+        let cloned = clone_process(&CloneOptions::default())
+            .map_err(io_error("make a process for a user namespace"))?;
+        let (pid, pidfd) = match cloned {
+            Cloned::Parent { pid, pidfd } => (pid, pidfd),
+            Cloned::Child => {
+                drop(caller);
+                let made = join_and_make_network(user.as_fd()).and_then(|()| child.ready());
+                // Nothing is ever sent after that.
+                let code = u8::from(made.and_then(|()| child.wait()).is_ok());
+                wharf_sys::process::exit_now(code);
+            }
+        };
+        drop(child);
+        let namespace = Self {
+            pid,
+            pidfd,
+            connection: caller,
+        };
+        match namespace.connection.receive() {
+            Ok(Report::Ready) => Ok(namespace),
+            Ok(_) => {
+                let reason = io::Error::other("its process has ended");
+                Err(io_error("make a network in another's user namespace")(reason).into())
+            }
+            Err(error) => Err(io_error("hear of a user namespace's process")(error).into()),
+        }
     }
 
     /// Its process, by which others can open the namespaces as long as this lives.
@@ -74,6 +110,12 @@ impl UserNamespace {
         rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|errno| io_error("open a new user namespace")(errno.into()).into())
     }
+}
+
+fn join_and_make_network(user: BorrowedFd<'_>) -> io::Result<()> {
+    let kind = rustix::thread::LinkNameSpaceType::User;
+    rustix::thread::move_into_link_name_space(user, Some(kind))?;
+    wharf_sys::namespace::unshare(namespaces::flag(NamespaceKind::Network))
 }
 
 impl Drop for UserNamespace {

@@ -89,6 +89,9 @@ pub struct UserNamespace {
     pub network: bool,
     /// The id that the host's root has in the mapping for mounts, if it is in none of the above.
     pub root_in_mounts: Option<u32>,
+    /// One with this mapping that is there already, and that the container joins: only the network namespace
+    /// is made.
+    pub joined: Option<PathBuf>,
 }
 
 /// The processes that keep a new user namespace: who asked opens what it needs of it in `/proc`.

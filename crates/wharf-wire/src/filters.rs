@@ -24,7 +24,7 @@ pub enum FilterError {
     #[error("invalid filter '{0}'")]
     UnknownKey(String),
     /// A value that its key cannot have.
-    #[error("invalid filter '{key}={}'", .values.join(","))]
+    #[error("invalid filter '{key}=[{}]'", .values.join(" "))]
     InvalidValue {
         /// The key.
         key: String,
@@ -218,11 +218,11 @@ mod tests {
             (r#"{"dangling":["0"]}"#, Ok(Some(false))),
             (
                 r#"{"dangling":["maybe"]}"#,
-                Err("invalid filter 'dangling=maybe'".to_owned()),
+                Err("invalid filter 'dangling=[maybe]'".to_owned()),
             ),
             (
                 r#"{"dangling":["1","0"]}"#,
-                Err("invalid filter 'dangling=0,1'".to_owned()),
+                Err("invalid filter 'dangling=[0 1]'".to_owned()),
             ),
         ] {
             let found = Filters::parse(text)

@@ -27,6 +27,7 @@ pub(super) const ROUTES: &[Route] = &[
     route!(POST "/auth" since (1, 24) => login),
     route!(GET "/images/{name...}/json" since (1, 24) => inspect),
     route!(GET "/images/{name...}/history" since (1, 24) => history),
+    route!(GET "/images/{name...}/attestations" since (1, 51) => attestations),
     route!(GET "/images/{name...}/get" since (1, 24) => save_one),
     route!(POST "/images/{name...}/tag" since (1, 24) => tag),
     route!(DELETE "/images/{name...}" since (1, 24) => remove),
@@ -74,6 +75,16 @@ async fn history(call: Call) -> Result<Answer, Failure> {
     })
     .await?;
     Ok(answer::json(&history))
+}
+
+/// Statements about how an image was made. The store keeps none beside its images.
+async fn attestations(call: Call) -> Result<Answer, Failure> {
+    let platforms = platforms(&call, "platform");
+    if platforms.len() > 1 {
+        return Err(Failure::invalid("only one platform can be asked for"));
+    }
+    call.engine.image_inspect(call.name(), &platforms)?;
+    Ok(answer::json(&[(); 0]))
 }
 
 async fn tag(call: Call) -> Result<Answer, Failure> {

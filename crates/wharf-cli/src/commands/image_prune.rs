@@ -43,7 +43,7 @@ pub(super) static COMMAND: Command<Arguments> = Command {
             .short('f'),
         ]],
         interspersed: true,
-        arity: Arity::Exactly(0),
+        arity: Arity::None,
     },
     run,
 };

@@ -42,7 +42,7 @@ fn a_device_brings_what_its_specification_says() {
         process: Some(wharf_oci::runtime::Process::default()),
         ..Default::default()
     };
-    let edits = resolve(&host, &[dir.path()]).expect("resolved");
+    let edits = resolve(&host, &[dir.path().to_owned()]).expect("resolved");
     assert_eq!(edits.len(), 3, "what the kind brings comes once");
     for edits in edits {
         edits.apply(&mut spec).expect("applied");
@@ -64,7 +64,7 @@ fn a_device_brings_what_its_specification_says() {
 fn what_is_not_installed_is_refused_by_name() {
     let dir = tempfile::tempdir().expect("dir");
     let error = |host: &wire::HostConfig| {
-        let error = resolve(host, &[dir.path()]).expect_err("refused");
+        let error = resolve(host, &[dir.path().to_owned()]).expect_err("refused");
         error.to_string()
     };
     let host = asked("cdi", &["vendor.com/thing=nine"]);
@@ -94,7 +94,8 @@ fn graphics_processors_are_devices_of_one_kind() {
         .replace("\"one\"", "\"all\"")
         .replace("\"two\"", "\"0\"");
     fs::write(dir.path().join("gpu.json"), text).expect("write");
-    let found = |ids: &[&str]| resolve(&asked("", ids), &[dir.path()]).expect("resolved");
+    let found =
+        |ids: &[&str]| resolve(&asked("", ids), &[dir.path().to_owned()]).expect("resolved");
     assert_eq!(found(&[]).last().expect("edits").env, ["THING=1"]);
     assert_eq!(found(&["0"]).last().expect("edits").env, ["THING=2"]);
 }

@@ -10,7 +10,7 @@ use wharf_wire as wire;
 
 use crate::controllers::Controllers;
 use crate::error::Error;
-use crate::{capabilities, cdi, ports, signals};
+use crate::{capabilities, ports, signals};
 
 pub(crate) mod limits;
 pub(crate) mod modes;
@@ -37,7 +37,6 @@ pub(super) fn check_host(
         check_extra_host(entry)?;
     }
     check_devices(host)?;
-    cdi::check(host)?;
     if host.annotations.contains_key("") {
         return Err(Error::invalid(
             "invalid Annotations: the empty string is not permitted as an annotation key",

@@ -9,6 +9,21 @@ use wharf_oci::image::{ContainerConfig, Empty, Healthcheck};
 
 use crate::error::Error;
 
+/// The instructions that change a configuration.
+const INSTRUCTIONS: [&str; 11] = [
+    "CMD",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "HEALTHCHECK",
+    "LABEL",
+    "ONBUILD",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
+];
+
 /// An instruction that was not applied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 enum ChangeError {
@@ -41,7 +56,7 @@ fn apply(config: &mut ContainerConfig, line: &str) -> Result<(), ChangeError> {
     let (instruction, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let rest = rest.trim();
     let instruction = instruction.to_ascii_uppercase();
-    if rest.is_empty() {
+    if rest.is_empty() && INSTRUCTIONS.contains(&instruction.as_str()) {
         return Err(ChangeError::Empty(instruction));
     }
     match instruction.as_str() {

@@ -98,7 +98,11 @@ pub(crate) fn moment(text: &str) -> Result<Timestamp, Error> {
     text.parse::<SignedDuration>()
         .ok()
         .and_then(|ago| Timestamp::now().checked_sub(ago).ok())
-        .ok_or_else(|| Error::invalid(format!("invalid time {text:?}")))
+        .ok_or_else(|| {
+            Error::invalid(format!(
+                "failed to parse value as time or duration: {text:?}"
+            ))
+        })
 }
 
 fn shown(filters: &wire::Filters, name: &Reference) -> bool {

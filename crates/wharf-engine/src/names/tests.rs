@@ -23,7 +23,9 @@ fn serve(known: &'static [(&'static str, &'static str)]) -> SocketAddr {
             for (name, ip) in known {
                 let ip: IpAddr = ip.parse().unwrap();
                 let own = if ip.is_ipv4() { Kind::A } else { Kind::Aaaa };
-                if question(name, own).unwrap()[..asked.len() - 4] == asked[..asked.len() - 4] {
+                let known = question(name, own).unwrap();
+                let name_of = |question: &[u8]| question[..question.len() - 4].to_ascii_lowercase();
+                if name_of(&known) == name_of(asked) {
                     found.push((own as u8 == kind, ip));
                 }
             }

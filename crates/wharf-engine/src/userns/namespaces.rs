@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 use wharf_shim::Shim;
 use wharf_shim::protocol::{Answer, Request, UserNamespace};
@@ -19,13 +20,19 @@ pub(crate) struct Namespaces {
 }
 
 impl Namespaces {
-    /// Has a shim make them for the container that it will launch.
-    pub(crate) async fn make(shim: &Shim, mapping: &Mapping) -> Result<Self, Error> {
+    /// Has a shim make them for the container that it will launch. One that shares namespaces of another
+    /// container joins that one's, `lent`.
+    pub(crate) async fn make(
+        shim: &Shim,
+        mapping: &Mapping,
+        lent: Option<PathBuf>,
+    ) -> Result<Self, Error> {
         let request = Request::MakeUserNamespace(UserNamespace {
             uids: mapping.uids.clone(),
             gids: mapping.gids.clone(),
             network: true,
             root_in_mounts: mapping.root_in_mounts(),
+            joined: lent,
         });
         let failed = |error| Error::internal("cannot make a user namespace", error);
         match shim.request(request, Vec::new()).await.map_err(failed)? {

@@ -240,11 +240,15 @@ impl Server {
             mut gids,
             network,
             root_in_mounts,
+            joined,
         } = wanted;
         let make = |uids: &[IdMapping], gids: &[IdMapping], network| {
             UserNamespace::new(uids, gids, network).map_err(|error| create_failure(&error))
         };
-        let own = make(&uids, &gids, network)?;
+        let own = match joined {
+            None => make(&uids, &gids, network)?,
+            Some(path) => UserNamespace::joined(&path).map_err(|error| create_failure(&error))?,
+        };
         let root = root_in_mounts.map(|container_id| IdMapping {
             container_id,
             host_id: 0,

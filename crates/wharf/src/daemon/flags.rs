@@ -86,6 +86,12 @@ static FLAGS: &[F] = &[
     text!("bridge", "string", "Attach containers to a network bridge")
         .short('b')
         .default("\"wharf0\""),
+    list!(
+        "cdi-spec-dir",
+        "cdi-spec-dirs",
+        "CDI specification directories to use"
+    )
+    .default("/etc/cdi and /var/run/cdi"),
     text!(
         "cgroup-parent",
         "string",

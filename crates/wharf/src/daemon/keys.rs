@@ -58,6 +58,7 @@ pub(super) static KEYS: &[Key] = &[
     key("allow-insecure-tcp", Form::Truth),
     key("bip", Form::Text),
     key("bridge", Form::Text),
+    key("cdi-spec-dirs", Form::List),
     key("cgroup-parent", Form::Text),
     live("certs-directories", Form::List),
     key("data-root", Form::Text),
@@ -184,7 +185,6 @@ refused! {
     "bip6", "bip6": NO_IPV6;
     "bridge-accept-fwmark", "bridge-accept-fwmark": "the engine's rules do not look at marks";
     "", "builder": "the engine does not build images yet";
-    "cdi-spec-dir", "cdi-spec-dirs": "specifications of devices are found in /etc/cdi and /var/run/cdi";
     "containerd", "containerd": NO_CONTAINERD;
     "containerd-namespace", "containerd-namespace": NO_CONTAINERD;
     "containerd-plugins-namespace", "containerd-plugins-namespace": NO_CONTAINERD;

@@ -241,6 +241,7 @@ fn engine(values: &Values) -> Result<wharf_engine::Config, SettingsError> {
         dns_options: owned("dns-opts"),
         publish_address: publish_address(values)?,
         host_gateway: host_gateway.transpose()?,
+        cdi_directories: cdi_directories(values)?.unwrap_or(default.cdi_directories),
         defaults: defaults::read(values)?,
         ..default
     })
@@ -256,6 +257,20 @@ fn absolute(
         Some(text) if text.starts_with('/') => Ok(PathBuf::from(text)),
         Some(text) => Err(invalid(key, text, "the path must be absolute")),
     }
+}
+
+/// One empty name is no directory at all, as in dockerd.
+fn cdi_directories(values: &Values) -> Result<Option<Vec<PathBuf>>, SettingsError> {
+    const KEY: &str = "cdi-spec-dirs";
+    if values.get(KEY).is_none() {
+        return Ok(None);
+    }
+    let given = values.list(KEY).filter(|text| !text.is_empty());
+    let absolute = given.map(|text| match text.starts_with('/') {
+        true => Ok(PathBuf::from(text)),
+        false => Err(invalid(KEY, text, "the path must be absolute")),
+    });
+    absolute.collect::<Result<_, _>>().map(Some)
 }
 
 fn address(key: &'static str, text: &str) -> Result<IpAddr, SettingsError> {

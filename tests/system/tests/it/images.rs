@@ -175,3 +175,22 @@ fn image_settings_are_a_containers_defaults() {
     assert_eq!(engine.inspect("set:up", "{{.Config.Labels.k}}"), "v");
     engine.finish();
 }
+
+#[test]
+fn an_image_without_attestations_has_none() {
+    let Some(engine) = engine() else { return };
+    let ask = |path: &str| engine.request("GET", path, &[]).unwrap();
+    let none = ask("/images/busybox/attestations?statement=true&type=x");
+    assert_eq!((none.status, none.text().trim()), (200, "[]"));
+    let missing = ask("/images/nosuch/attestations");
+    assert_eq!(missing.status, 404);
+    let platform = "platform=%7B%22os%22%3A%22linux%22%2C%22architecture%22%3A%22s390x%22%7D";
+    let other = ask(&format!("/images/busybox/attestations?{platform}"));
+    assert_eq!(other.status, 404, "{}", other.text());
+    let two = ask(&format!(
+        "/images/busybox/attestations?{platform}&{platform}"
+    ));
+    assert_eq!(two.status, 400);
+    assert_eq!(ask("/v1.50/images/busybox/attestations").status, 404);
+    engine.finish();
+}

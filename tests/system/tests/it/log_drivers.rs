@@ -1,10 +1,12 @@
 //! Where logs go, how they rotate, and that nothing of them is lost or doubled.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
 use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use wharf_tests_system::{Client, Engine, command, wait};
+use wharf_tests_system::{Client, Engine, command, image, needs, wait};
 
 use crate::{engine, with_both};
 
@@ -263,6 +265,187 @@ fn details_are_what_was_asked_to_be_kept() {
         assert_eq!(logs.out(), "E=1,a=x+y,tag=box hi");
         engine.run(client, &["rm", "box"]).succeeded();
     });
+}
+
+#[test]
+fn labels_and_variables_are_kept_by_pattern() {
+    with_both(|engine, client| {
+        let patterns = [
+            "--log-opt",
+            "labels-regex=^com\\.",
+            "--log-opt",
+            "env-regex=^(A|B)$",
+        ];
+        let labels = ["-l", "com.one=1", "-l", "org.two=2"];
+        let variables = ["-e", "A=a", "-e", "AB=ab"];
+        let command = ["--name", "box", "busybox", "echo", "hi"];
+        let line = [&["run"], &patterns[..], &labels, &variables, &command].concat();
+        engine.run(client, &line).succeeded();
+        let logs = engine.run(client, &["logs", "--details", "box"]);
+        assert_eq!(logs.out(), "A=a,com.one=1 hi");
+        engine.run(client, &["rm", "box"]).succeeded();
+        let wrong = [
+            "run",
+            "--rm",
+            "--log-opt",
+            "labels-regex=(",
+            "busybox",
+            "true",
+        ];
+        engine
+            .run(client, &wrong)
+            .exited(125)
+            .says("failed to initialize logging driver: error parsing regexp: ");
+    });
+}
+
+/// An engine that knows a host `loghost`, which is this machine.
+fn with_log_host() -> Option<Engine> {
+    if !needs::met(&["docker", "busybox", "nft", "ip", "unshare", "openssl"]) {
+        return None;
+    }
+    let mut engine = Engine::prepare();
+    engine.replace("/etc/hosts", "127.0.0.1 localhost loghost\n");
+    engine.launch();
+    engine.import(&image::busybox(), "busybox");
+    Some(engine)
+}
+
+#[test]
+fn a_syslog_daemon_is_found_by_its_name() {
+    let Some(engine) = with_log_host() else {
+        return;
+    };
+    for client in Client::ALL {
+        let daemon = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = daemon.local_addr().unwrap().port();
+        let address = format!("syslog-address=tcp://loghost:{port}");
+        let options = ["--log-driver", "syslog", "--log-opt", &address];
+        let line = [&["run", "--rm"], &options[..], &["busybox", "echo", "one"]].concat();
+        engine.run(client, &line).succeeded();
+        let mut sent = String::new();
+        daemon
+            .accept()
+            .unwrap()
+            .0
+            .read_to_string(&mut sent)
+            .unwrap();
+        assert!(
+            sent.starts_with("<30>") && sent.ends_with(": one\n"),
+            "{sent}"
+        );
+        let nowhere = ["--log-opt", "syslog-address=udp://loghost.:514"];
+        let line = [
+            &["run", "--rm", "--log-driver", "syslog"],
+            &nowhere[..],
+            &["busybox", "true"],
+        ];
+        engine
+            .run(client, &line.concat())
+            .exited(125)
+            .says("failed to initialize logging driver: dial udp: lookup loghost.: ");
+    }
+    engine.finish();
+}
+
+#[test]
+fn a_syslog_daemon_behind_tls_is_known_by_its_certificate() {
+    let Some(engine) = with_log_host() else {
+        return;
+    };
+    let directory = engine.directory().join("tls");
+    std::fs::create_dir(&directory).unwrap();
+    let mut made = Command::new("openssl");
+    made.current_dir(&directory).args([
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=loghost",
+        "-addext",
+        "subjectAltName=DNS:loghost",
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+        "-keyout",
+        "key.pem",
+        "-out",
+        "cert.pem",
+    ]);
+    command::run(made, &[]).succeeded();
+    let mut daemon = Command::new("openssl")
+        .current_dir(&directory)
+        .args([
+            "s_server",
+            "-accept",
+            "127.0.0.1:0",
+            "-cert",
+            "cert.pem",
+            "-key",
+            "key.pem",
+        ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(daemon.stdout.take().unwrap())
+        .lines()
+        .map_while(Result::ok);
+    let port =
+        said.find_map(|line| Some(line.strip_prefix("ACCEPT ")?.rsplit_once(':')?.1.to_owned()));
+    let port = port.unwrap();
+    let authority = format!(
+        "syslog-tls-ca-cert={}",
+        directory.join("cert.pem").display()
+    );
+    let run = |client, host: &str, more: &[&str], word: &str| {
+        let address = format!("syslog-address=tcp+tls://{host}:{port}");
+        let options = ["--log-driver", "syslog", "--log-opt", &address];
+        let command = ["busybox", "echo", word];
+        engine.run(
+            client,
+            &[&["run", "--rm"], &options[..], more, &command].concat(),
+        )
+    };
+    for client in Client::ALL {
+        let word = format!("said-{client:?}");
+        run(client, "loghost", &["--log-opt", &authority], &word).succeeded();
+        assert!(said.any(|line| line.ends_with(&format!(": {word}"))));
+        run(
+            client,
+            "localhost",
+            &["--log-opt", "syslog-tls-skip-verify=true"],
+            &word,
+        )
+        .succeeded();
+        assert!(said.any(|line| line.ends_with(&format!(": {word}"))));
+        for (host, more, text) in [
+            ("loghost", &[][..], "invalid peer certificate"),
+            (
+                "localhost",
+                &["--log-opt", &authority],
+                "invalid peer certificate",
+            ),
+            (
+                "loghost",
+                &["--log-opt", "syslog-tls-ca-cert=/nonono"],
+                "could not read CA certificate \"/nonono\"",
+            ),
+        ] {
+            let prefix = "failed to initialize logging driver: ";
+            run(client, host, more, "unsaid")
+                .exited(125)
+                .says(prefix)
+                .says(text);
+        }
+    }
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    engine.finish();
 }
 
 #[test]

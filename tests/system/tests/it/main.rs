@@ -19,6 +19,7 @@ mod connection;
 mod crash;
 mod create;
 mod daemon;
+mod devices;
 mod docker_py;
 mod events;
 mod exec;

@@ -54,6 +54,31 @@ fn containers_are_the_same() {
 }
 
 #[test]
+fn volumes_are_the_same() {
+    check(table::data::VOLUMES);
+}
+
+#[test]
+fn commits_are_the_same() {
+    check(table::data::COMMIT);
+}
+
+#[test]
+fn copies_are_the_same() {
+    check(table::data::COPY);
+}
+
+#[test]
+fn stats_are_the_same() {
+    check(table::data::STATS);
+}
+
+#[test]
+fn prunes_are_the_same() {
+    check(table::data::PRUNE);
+}
+
+#[test]
 fn images_are_the_same() {
     check(table::IMAGES);
 }

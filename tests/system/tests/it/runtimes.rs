@@ -1,6 +1,7 @@
 //! Containers whose runtime is another program.
 
-use wharf_tests_system::needs;
+use serde_json::json;
+use wharf_tests_system::{Client, Engine, image, needs};
 
 use crate::with_both;
 
@@ -87,6 +88,103 @@ fn a_container_of_runc_outlives_the_engine() {
     engine.launch();
     assert_eq!(engine.inspect("box", "{{.State.Pid}}"), pid);
     assert_eq!(engine.wharf(&["exec", "box", "echo", "in"]).out(), "in");
+    engine.wharf(&["rm", "-f", "box"]).succeeded();
+    engine.finish();
+}
+
+#[test]
+fn runtimes_of_the_configuration_are_used_and_the_default_is_one_of_them() {
+    if !needs::met(&["runc", "docker", "busybox", "nft", "ip"]) {
+        return;
+    }
+    let mut engine = Engine::prepare();
+    let runc = needs::program("runc").unwrap();
+    // Told apart from the runc that is known without being named by what it leaves behind.
+    let called = engine.directory().join("called");
+    let wrapper = engine.directory().join("wrapper");
+    let script = format!(
+        "#!/bin/sh\necho \"$1\" >> {}\nshift\nexec {} \"$@\"\n",
+        called.display(),
+        runc.display()
+    );
+    std::fs::write(&wrapper, script).unwrap();
+    std::process::Command::new("chmod")
+        .arg("755")
+        .arg(&wrapper)
+        .status()
+        .unwrap();
+    let settings = json!({
+        "default-runtime": "mine",
+        "runtimes": {
+            "mine": {"path": &wrapper, "runtimeArgs": ["argument"]},
+            "gone": {"path": "/nonexistent/runtime"},
+        },
+    });
+    let file = engine.directory().join("daemon.json");
+    std::fs::write(&file, settings.to_string()).unwrap();
+    engine.argument("--config-file");
+    engine.argument(file.to_str().unwrap());
+    engine.launch();
+    engine.import(&image::busybox(), "busybox");
+    let calls = || {
+        std::fs::read_to_string(&called)
+            .unwrap_or_default()
+            .lines()
+            .count()
+    };
+    for client in Client::ALL {
+        let run = |flags: &[&str]| {
+            let command = ["busybox", "echo", "hi"];
+            engine.run(client, &[&["run", "--rm"], flags, &command].concat())
+        };
+        let before = calls();
+        assert_eq!(run(&[]).out(), "hi");
+        let after = calls();
+        assert!(after > before, "the default runtime was not called");
+        let text = std::fs::read_to_string(&called).unwrap();
+        assert!(
+            text.lines().all(|argument| argument == "argument"),
+            "{text}"
+        );
+        // The engine's own, and one that is known without, are a flag away.
+        for own in ["wharf", "runc"] {
+            assert_eq!(run(&["--runtime", own]).out(), "hi");
+        }
+        assert_eq!(calls(), after);
+        run(&["--runtime", "gone"])
+            .exited(125)
+            .says("the program of the runtime gone, /nonexistent/runtime, is not there");
+        run(&["--runtime", "nobodys"])
+            .exited(125)
+            .says("unknown or invalid runtime name: nobodys");
+        let told = engine.run(
+            client,
+            &[
+                "info",
+                "--format",
+                "{{.DefaultRuntime}} {{range $n, $r := .Runtimes}}{{$n}} {{end}}",
+            ],
+        );
+        for name in ["mine", "gone", "runc", "wharf"] {
+            assert!(told.out().split(' ').any(|word| word == name), "{told:?}");
+        }
+        assert!(told.out().starts_with("mine "), "{told:?}");
+    }
+    engine
+        .wharf(&["run", "-d", "--name", "box", "busybox", "sleep", "1000"])
+        .succeeded();
+    assert_eq!(engine.inspect("box", "{{.HostConfig.Runtime}}"), "mine");
+    // A container keeps the runtime it was made with.
+    engine.stop();
+    std::fs::write(
+        &file,
+        settings.to_string().replace("\"mine\",\"", "\"wharf\",\""),
+    )
+    .unwrap();
+    engine.launch();
+    assert_eq!(engine.wharf(&["exec", "box", "echo", "in"]).out(), "in");
+    engine.wharf(&["restart", "-t", "0", "box"]).succeeded();
+    assert_eq!(engine.inspect("box", "{{.HostConfig.Runtime}}"), "mine");
     engine.wharf(&["rm", "-f", "box"]).succeeded();
     engine.finish();
 }

@@ -139,7 +139,7 @@ fn check_output(path: &str) -> Result<(), Failure> {
 /// What is at a destination on this machine, links followed; it need not be there.
 fn look(path: &str) -> Result<End, Failure> {
     let failed = |path: &str, error: &std::io::Error| {
-        Failure::message(format!("lstat {path}: {}", errno_text(error)))
+        Failure::message(format!("stat {path}: {}", errno_text(error)))
     };
     let mut place = path.to_owned();
     for _ in 0..=LINKS_MAX {

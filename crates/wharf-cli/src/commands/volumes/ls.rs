@@ -39,7 +39,7 @@ pub(in crate::commands) static COMMAND: Command<Arguments> = Command {
             F::switch("quiet", "Only display volume names", |a, on| a.quiet = on).short('q'),
         ]],
         interspersed: true,
-        arity: Arity::Exactly(0),
+        arity: Arity::None,
     },
     run,
 };

@@ -43,7 +43,7 @@ pub(in crate::commands) static COMMAND: Command<Arguments> = Command {
             .short('f'),
         ]],
         interspersed: true,
-        arity: Arity::Exactly(0),
+        arity: Arity::None,
     },
     run,
 };
@@ -59,28 +59,33 @@ fn run(context: &Context, arguments: Arguments, _: Vec<String>) -> Result<u8, Fa
         }
         filters.add("all", "true");
     }
-    let which = if filters.contains("all") {
-        "all"
-    } else {
-        "anonymous"
+    let client = context.client()?;
+    let named_too = context.block_on(async {
+        client.settle().await?;
+        Ok(!client.speaks(42))
+    })?;
+    // An older engine takes those with names, too.
+    let which = match named_too || filters.contains("all") {
+        true => "all",
+        false => "anonymous",
     };
     let warning = format!(
         "WARNING! This will remove {which} local volumes not used by at least one container.\n\
          Are you sure you want to continue?"
     );
     if !arguments.force && !prompt::confirm(context.printer, &warning)? {
-        return Err(Failure::message("volume prune has been cancelled"));
+        return Ok(0);
     }
     let query = VolumesQuery { filters };
-    let client = context.client()?;
     context.block_on(async {
         let reply = client
             .post(&format!("/volumes/prune{}", query.write()))
             .await?;
         let pruned: VolumesPruned = reply.json().await?;
-        if let Some(deleted) = &pruned.volumes_deleted {
+        let deleted = pruned.volumes_deleted.unwrap_or_default();
+        if !deleted.is_empty() {
             context.printer.line("Deleted Volumes:")?;
-            for name in deleted {
+            for name in &deleted {
                 context.printer.line(name)?;
             }
             context.printer.line("")?;
