@@ -3,7 +3,8 @@
 //! What came compressed is kept byte by byte, so that a manifest and a push stay exact. What came
 //! plain (layers of `docker save`, of `import`) would take the space of the unpacked layer again,
 //! so it rests compressed by zstd, as `<hex>.zst`, and is decompressed when it is read: the name
-//! is always the digest of what a reader gets.
+//! is always the digest of what a reader gets. When such a layer goes to a registry it is compressed
+//! by gzip once, which everybody reads, and rests so from then on, as `<hex>.gz` (`outgoing.rs`).
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, Write};
@@ -15,6 +16,7 @@ use crate::PathError;
 use crate::files::{self, failed};
 
 const ZSTD_SUFFIX: &str = ".zst";
+const GZIP_SUFFIX: &str = ".gz";
 /// The fast end: the space matters, and decoding is the same at all levels.
 const ZSTD_LEVEL: i32 = 1;
 
@@ -23,6 +25,19 @@ const ZSTD_LEVEL: i32 = 1;
 pub(crate) enum Resting {
     AsItIs,
     Zstd,
+    Gzip,
+}
+
+impl Resting {
+    const ALL: [Self; 3] = [Self::AsItIs, Self::Gzip, Self::Zstd];
+
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::AsItIs => "",
+            Self::Zstd => ZSTD_SUFFIX,
+            Self::Gzip => GZIP_SUFFIX,
+        }
+    }
 }
 
 /// The directory of all blobs.
@@ -42,32 +57,34 @@ impl Blobs {
 
     pub(crate) fn path(&self, digest: &Digest, resting: Resting) -> PathBuf {
         let mut name = digest.hex();
-        if resting == Resting::Zstd {
-            name.push_str(ZSTD_SUFFIX);
-        }
+        name.push_str(resting.suffix());
         self.directory.join(name)
     }
 
     /// Reads the digest out of a file's name.
     pub(crate) fn digest_of(name: &str) -> Option<(Digest, Resting)> {
-        let (hex, resting) = match name.strip_suffix(ZSTD_SUFFIX) {
-            Some(hex) => (hex, Resting::Zstd),
-            None => (name, Resting::AsItIs),
-        };
-        Digest::from_hex(hex).ok().map(|digest| (digest, resting))
+        Resting::ALL.into_iter().find_map(|resting| {
+            let hex = name.strip_suffix(resting.suffix())?;
+            Digest::from_hex(hex).ok().map(|digest| (digest, resting))
+        })
     }
 
     /// Returns where a blob is, in whichever form.
     pub(crate) fn find(&self, digest: &Digest) -> Option<PathBuf> {
-        [Resting::AsItIs, Resting::Zstd]
-            .map(|resting| self.path(digest, resting))
-            .into_iter()
-            .find(|path| path.exists())
+        self.resting(digest).map(|(path, _)| path)
+    }
+
+    /// Returns where a blob is, and in which form; in the better one when an interruption has left two.
+    pub(crate) fn resting(&self, digest: &Digest) -> Option<(PathBuf, Resting)> {
+        let forms = Resting::ALL.into_iter();
+        forms
+            .map(|resting| (self.path(digest, resting), resting))
+            .find(|(path, _)| path.exists())
     }
 
     /// Opens a blob; the reader gives its content, however it rests.
     pub(crate) fn open(&self, digest: &Digest) -> Result<Option<BlobReader>, PathError> {
-        for resting in [Resting::AsItIs, Resting::Zstd] {
+        for resting in Resting::ALL {
             let path = self.path(digest, resting);
             match File::open(&path) {
                 Ok(file) => return BlobReader::new(file, resting, &path).map(Some),
@@ -95,6 +112,7 @@ impl Blobs {
 pub(crate) enum BlobReader {
     AsItIs(File),
     Zstd(zstd::stream::read::Decoder<'static, BufReader<File>>),
+    Gzip(Box<flate2::bufread::MultiGzDecoder<BufReader<File>>>),
 }
 
 impl BlobReader {
@@ -103,6 +121,10 @@ impl BlobReader {
             Resting::AsItIs => Self::AsItIs(file),
             Resting::Zstd => {
                 Self::Zstd(zstd::stream::read::Decoder::new(file).map_err(failed("read", path))?)
+            }
+            Resting::Gzip => {
+                let file = BufReader::with_capacity(64 << 10, file);
+                Self::Gzip(Box::new(flate2::bufread::MultiGzDecoder::new(file)))
             }
         })
     }
@@ -113,6 +135,7 @@ impl Read for BlobReader {
         match self {
             Self::AsItIs(file) => file.read(buffer),
             Self::Zstd(decoder) => decoder.read(buffer),
+            Self::Gzip(decoder) => decoder.read(buffer),
         }
     }
 }
@@ -145,7 +168,8 @@ impl BlobWriter {
     pub(crate) fn create(path: PathBuf, resting: Resting) -> Result<Self, PathError> {
         let file = File::create_new(&path).map_err(failed("create", &path))?;
         let sink = match resting {
-            Resting::AsItIs => Sink::AsItIs(file),
+            // What is written is in the form already.
+            Resting::AsItIs | Resting::Gzip => Sink::AsItIs(file),
             Resting::Zstd => Sink::Zstd(Box::new(
                 zstd::stream::write::Encoder::new(file, ZSTD_LEVEL)
                     .map_err(failed("write", &path))?,

@@ -92,7 +92,8 @@ impl Store {
             }
         }
         for blob in blobs.iter().filter(|blob| !used.blobs.contains(blob)) {
-            if let Some(path) = self.shared.blobs.find(blob) {
+            // An interruption may have left it in two forms.
+            while let Some(path) = self.shared.blobs.find(blob) {
                 self.discard(&path)?;
                 state.packed.remove(blob);
                 failpoint::hit("store.release.blob-discarded");
@@ -137,6 +138,7 @@ impl Store {
         let mut survey = Survey {
             store: self,
             images: self.rooted_images(roots),
+            needed: self.needed(roots),
             used: self.alive(roots),
             report: Report::default(),
         };
@@ -170,11 +172,21 @@ impl Store {
         images
     }
 
-    /// Returns what the roots use, of what the store knows.
+    /// Returns what the roots use, of what the store knows, and what is being brought in or out. Not
+    /// all of that need be there yet.
     fn alive(&self, roots: &Roots) -> Used {
+        let mut used = self.needed(roots);
+        let pinned = self.state().pinned();
+        used.chains.extend(pinned.chains);
+        used.blobs.extend(pinned.blobs);
+        used
+    }
+
+    /// Returns what the roots use, of what the store knows.
+    fn needed(&self, roots: &Roots) -> Used {
         let images = self.rooted_images(roots);
         let state = self.state();
-        let mut used = state.pinned();
+        let mut used = Used::default();
         for digest in &roots.indexes {
             if let Some(index) = state.indexes.get(digest) {
                 used.blobs.extend(index.blobs(*digest));
@@ -200,6 +212,9 @@ struct Survey<'a> {
     store: &'a Store,
     /// The images that the roots keep, by themselves or as parts of an index.
     images: BTreeSet<Digest>,
+    /// What the roots use.
+    needed: Used,
+    /// The same, and what is being brought in or out.
     used: Used,
     report: Report,
 }
@@ -361,7 +376,7 @@ impl Survey<'_> {
                 .map(|id| self.store.snapshot_path(id)),
         );
         wanted.extend(
-            self.used
+            self.needed
                 .chains
                 .iter()
                 .map(|chain| shared.layers.path(chain)),
@@ -369,7 +384,7 @@ impl Survey<'_> {
         self.report
             .missing
             .extend(wanted.into_iter().filter(|path| !path.exists()));
-        let blobs = self.used.blobs.iter();
+        let blobs = self.needed.blobs.iter();
         self.report.missing.extend(
             blobs
                 .filter(|digest| shared.blobs.find(digest).is_none())

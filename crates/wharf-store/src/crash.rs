@@ -87,6 +87,9 @@ fn scenario(store: &Store) {
     store
         .load(images().as_slice(), None, &mut |_| {})
         .expect("load");
+    let loaded = store.load(images().as_slice(), None, &mut |_| {});
+    let outgoing = store.outgoing(&loaded.expect("load")[0].id);
+    drop(outgoing.expect("outgoing"));
     let pulled = remote().pull(store);
     let index = pulled.index.expect("index");
     store

@@ -15,7 +15,8 @@
 //!
 //! Fail points, in order: `store.load.read`, `store.load.staged`, `store.load.synced`,
 //! `store.load.blob-renamed`, `store.load.layer-renamed`, `store.load.record-written`,
-//! `store.load.record-renamed`; `store.receive.begun`, `store.receive.complete`; `store.index.staged`,
+//! `store.load.record-renamed`; `store.receive.begun`, `store.receive.complete`; `store.pack.written`,
+//! `store.pack.renamed`; `store.index.staged`,
 //! `store.index.record-written`, `store.index.record-renamed`; `store.commit.read`; `store.snapshot.made`, `store.snapshot.renamed`,
 //! `store.snapshot.discarded`; `store.image.record-discarded`, `store.index.record-discarded`, `store.release.layer-discarded`,
 //! `store.release.blob-discarded`; `store.collect.discarded`.
@@ -44,6 +45,7 @@ mod load;
 mod oracle;
 mod outgoing;
 mod owners;
+mod pack;
 mod plan;
 mod remote;
 mod remove;

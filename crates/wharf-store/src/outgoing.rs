@@ -1,19 +1,21 @@
 //! Images on their way to a registry.
 //!
-//! A blob goes as it rests. What came plain rests compressed (`blob.rs`), and goes compressed: its layer
-//! has another digest then, and the image another manifest, as with every engine that compresses when it
-//! pushes; nothing has to be compressed for it. Zstandard layers are the OCI image specification's, and
-//! are read by Docker since 20.10, containerd since 1.5, podman and skopeo.
+//! What came compressed goes byte by byte. What came plain goes compressed by gzip: its layer has
+//! another digest then, and the image another manifest, as with every engine that compresses when it
+//! pushes. It is compressed once: the blob rests in that form afterwards. (Sending it as it rested, in
+//! Zstandard, would need no work, but Docker before 23.0 cannot read it.)
+//!
+//! Fail points: `store.pack.written`, `store.pack.renamed`.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use wharf_oci::image::{Manifest, media_type};
-use wharf_types::{Digest, Hasher};
+use wharf_types::{Digest, Hasher, failpoint};
 
 use crate::blob::Resting;
-use crate::files::failed;
+use crate::files::{self, failed};
 use crate::session::Pins;
 use crate::{ImageError, PathError, Store};
 
@@ -103,17 +105,55 @@ impl Store {
             image: *image,
             blob: *blob,
         };
-        let path = self.shared.blobs.find(blob).ok_or_else(missing)?;
-        let size = std::fs::metadata(&path).map_err(failed("look at", &path))?;
-        let digest = match path == self.shared.blobs.path(blob, Resting::Zstd) {
-            true => self.packed(blob, &path)?,
-            false => *blob,
+        let (mut path, resting) = self.shared.blobs.resting(blob).ok_or_else(missing)?;
+        let digest = match resting {
+            Resting::AsItIs => *blob,
+            Resting::Gzip => self.packed(blob, &path)?,
+            Resting::Zstd => {
+                self.pack(blob)?;
+                path = self.shared.blobs.path(blob, Resting::Gzip);
+                self.packed(blob, &path)?
+            }
         };
+        let size = std::fs::metadata(&path).map_err(failed("look at", &path))?;
         Ok(OutgoingBlob {
             digest,
             size: size.len(),
             path,
         })
+    }
+
+    /// Has a blob that came plain rest in gzip instead of Zstandard.
+    fn pack(&self, blob: &Digest) -> Result<(), PathError> {
+        let blobs = &self.shared.blobs;
+        let place = blobs.path(blob, Resting::Gzip);
+        let Some(plain) = blobs.open(blob)? else {
+            return Ok(());
+        };
+        let directory = self.temporary();
+        files::make_directory(&directory)?;
+        let temporary = directory.join("packed");
+        let packed = File::create_new(&temporary)
+            .and_then(|file| {
+                let mut hashing = HashingWriter {
+                    file,
+                    hasher: Hasher::new(),
+                };
+                crate::pack::gzip(plain, &mut hashing)?;
+                hashing.file.sync_all()?;
+                Ok(hashing.hasher.finish())
+            })
+            .map_err(failed("compress", &temporary));
+        let renamed = packed.and_then(|digest| {
+            failpoint::hit("store.pack.written");
+            files::rename(&temporary, &place)?;
+            self.state().packed.insert(*blob, digest);
+            failpoint::hit("store.pack.renamed");
+            files::sync_directory(blobs.directory())?;
+            self.discard(&blobs.path(blob, Resting::Zstd))
+        });
+        self.clear(&directory);
+        renamed
     }
 
     /// Returns the digest of a blob as it rests; read once while the store is open.
@@ -136,6 +176,24 @@ impl Store {
     }
 }
 
+/// A file that is digested as it is written.
+struct HashingWriter {
+    file: File,
+    hasher: Hasher,
+}
+
+impl Write for HashingWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
 /// Writes a manifest anew, with the layers as they go.
 fn compressed(manifest: &[u8], layers: &[OutgoingLayer]) -> Result<Vec<u8>, serde_json::Error> {
     let mut manifest: Manifest = serde_json::from_slice(manifest)?;
@@ -145,7 +203,7 @@ fn compressed(manifest: &[u8], layers: &[OutgoingLayer]) -> Result<Vec<u8>, serd
         if layer.blob.digest != layer.stored {
             descriptor.digest = layer.blob.digest.to_string();
             descriptor.size = layer.blob.size;
-            media_type::LAYER_ZSTD.clone_into(&mut descriptor.media_type);
+            media_type::LAYER_GZIP.clone_into(&mut descriptor.media_type);
         } else if descriptor.media_type == media_type::DOCKER_LAYER_GZIP {
             media_type::LAYER_GZIP.clone_into(&mut descriptor.media_type);
         }
@@ -177,6 +235,12 @@ mod tests {
                 .map(|layer| read(&layer.blob.path))
                 .collect(),
         };
+        // It rests in the new form, and is what it was.
+        world.check_clean();
+        assert_eq!(
+            world.store.outgoing(&image.id).expect("again").manifest,
+            outgoing.manifest
+        );
         let other = World::new(DriverChoice::Auto);
         for (layer, bytes) in outgoing.layers.iter().zip(&remote.layers) {
             assert_eq!(layer.blob.digest, Digest::of(bytes));

@@ -71,6 +71,10 @@ impl Inner {
         let tags = self.images.to_push(name)?;
         let status = format!("The push refers to repository [{}]", full_name(name));
         tell(progress, wire::Progress::status(status)).await?;
+        if tags.is_empty() {
+            let missing = format!("tag does not exist: {}", name.familiar());
+            return Err(Error::not_found(missing));
+        }
         for tag in tags {
             let push = Push {
                 engine: self,
@@ -384,29 +388,21 @@ fn shown(name: &Reference, path: &str) -> String {
 }
 
 impl Images {
-    /// Returns the tags that a name to be pushed means.
+    /// Returns the tags that a name to be pushed means; none when there is no such tag.
     fn to_push(&self, name: &Reference) -> Result<Vec<Reference>, Error> {
-        if name.tag().is_some() {
-            return match self.names().holder(name) {
-                Some(_) => Ok(vec![name.clone()]),
-                None => Err(Error::not_found(format!(
-                    "tag does not exist: {}",
-                    name.familiar()
-                ))),
-            };
+        let mut tags: Vec<Reference> = Vec::new();
+        for tag in self.tags_of(&format!("{}/{}", name.domain(), name.path())) {
+            let tag = tag.parse();
+            tags.push(tag.map_err(|error| Error::internal("a name is malformed", error))?);
         }
-        let tags = self.tags_of(&name.to_string());
         if tags.is_empty() {
             return Err(Error::not_found(format!(
                 "An image does not exist locally with the tag: {}",
                 name.familiar_name()
             )));
         }
-        let tags = tags.iter().map(|tag| tag.parse());
-        tags.collect::<Result<_, _>>()
-            .map_err(|error: wharf_types::ReferenceError| {
-                Error::internal("a name is malformed", error)
-            })
+        tags.retain(|tag| name.tag().is_none() || tag == name);
+        Ok(tags)
     }
 
     /// Returns repositories of the same registry that are known to have a layer: an image with it was

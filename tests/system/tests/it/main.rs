@@ -48,6 +48,7 @@ mod stats;
 mod storm;
 mod terminal;
 mod tmux;
+mod travel;
 mod update;
 mod userns;
 mod volumes;

@@ -23,8 +23,7 @@ pub(super) fn volatile(text: &str) -> String {
     // What Docker's client says of an archive that the engine stopped reading depends on when it did.
     let is_chatter = |line: &&str| line.starts_with("time=\"<time>\" level=error msg=\"Can't ");
     let lines: Vec<String> = out
-        .split('
-')
+        .split('\n')
         .filter(|line| !is_chatter(line) && !is_hurried(line))
         .map(|line| newer(&without_size(line.trim_end())))
         .collect();
