@@ -18,6 +18,10 @@ const DEBIAN: &[(&str, &str)] = &[
     ("crun", "a peer: same answers, and the benchmarks"),
     ("podman", "calls our runtime as its own"),
     ("skopeo", "pushes to our registry and pulls from it"),
+    (
+        "docker-registry",
+        "a registry that is not ours, for our client",
+    ),
     ("conmon", "podman's own shim, which calls the runtime"),
     ("containerd", "dockerd's, which calls the runtime"),
     (
