@@ -20,6 +20,7 @@ mod crash;
 mod create;
 mod daemon;
 mod devices;
+mod distribution;
 mod docker_py;
 mod events;
 mod exec;
