@@ -39,6 +39,7 @@ mod prune;
 mod registry;
 mod run;
 mod runtimes;
+mod search;
 mod soak;
 mod stats;
 mod storm;
