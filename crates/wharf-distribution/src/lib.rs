@@ -59,6 +59,8 @@ mod credentials;
 mod dial;
 mod error;
 mod exchange;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod hosts;
 mod insecure;
 mod link;
