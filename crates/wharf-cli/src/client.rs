@@ -85,7 +85,8 @@ type Headers<'a> = &'a [(&'a str, &'a str)];
 #[derive(Clone)]
 enum Content {
     Nothing,
-    Json(Bytes),
+    /// A document, and its type.
+    Document(&'static str, Bytes),
 }
 
 impl Client {
@@ -172,6 +173,18 @@ impl Client {
         self.send_file(Method::POST, path, kind, file).await
     }
 
+    /// Sends a few bytes.
+    pub(crate) async fn send_bytes(
+        &self,
+        method: Method,
+        path: &str,
+        kind: &'static str,
+        bytes: Vec<u8>,
+    ) -> Result<Reply<'_>, ClientError> {
+        self.send(method, path, Content::Document(kind, bytes.into()), &[])
+            .await
+    }
+
     /// Sends a file's content. It cannot be sent twice, so that an engine that may be older is asked first.
     pub(crate) async fn send_file(
         &self,
@@ -240,8 +253,8 @@ impl Client {
             }
             let body = match &content {
                 Content::Nothing => empty(),
-                Content::Json(bytes) => {
-                    request = request.header(CONTENT_TYPE, "application/json");
+                Content::Document(kind, bytes) => {
+                    request = request.header(CONTENT_TYPE, *kind);
                     full(bytes.clone())
                 }
             };
@@ -374,7 +387,7 @@ async fn handshake(stream: Box<dyn Connection>) -> Result<Sender, hyper::Error> 
 
 fn json(body: &impl Serialize) -> Result<Content, ClientError> {
     serde_json::to_vec(body)
-        .map(|bytes| Content::Json(bytes.into()))
+        .map(|bytes| Content::Document("application/json", bytes.into()))
         .map_err(ClientError::Encode)
 }
 

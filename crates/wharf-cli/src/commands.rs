@@ -1,6 +1,7 @@
 //! The commands and how a line finds its own.
 
 mod account;
+mod api_socket;
 mod attach;
 mod attended;
 mod commit;

@@ -24,6 +24,9 @@ pub(crate) const DOCKER_TLS_VERIFY: &str = "DOCKER_TLS_VERIFY";
 /// The API version to speak, whatever the engine's is.
 pub(crate) const DOCKER_API_VERSION: &str = "DOCKER_API_VERSION";
 
+/// The user's credentials as a document, for containers that are given them.
+pub(crate) const DOCKER_AUTH_CONFIG: &str = "DOCKER_AUTH_CONFIG";
+
 /// Whether images must be signed by notary, which is refused; the same as `--disable-content-trust=false`.
 pub(crate) const DOCKER_CONTENT_TRUST: &str = "DOCKER_CONTENT_TRUST";
 

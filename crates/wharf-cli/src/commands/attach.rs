@@ -35,7 +35,7 @@ pub(super) static COMMAND: Command<Arguments> = Command {
             }),
             F::switch("no-stdin", "Do not attach STDIN", |a, on| a.no_stdin = on),
             flags::signal_proxy("Proxy all received signals to the process", |a, on| {
-                a.no_signal_proxy = !on
+                a.no_signal_proxy = !on;
             }),
         ]],
         interspersed: true,

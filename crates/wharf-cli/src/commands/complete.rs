@@ -16,7 +16,7 @@ use crate::grammar::{HelpEntry, Line};
 use crate::printer::Printer;
 use crate::program::Program;
 use crate::settings::contexts::Store;
-use crate::settings::{Choice, Config, Host, config};
+use crate::settings::{Choice, Config, Credentials, Host, config};
 
 /// The word the scripts ask by.
 pub(super) const COMMAND: &str = "__complete";
@@ -153,6 +153,7 @@ fn of_command(
 fn values(flag: &str, engine: &Engine) -> Vec<Candidate> {
     let words: &[&str] = match flag {
         "pull" => &["always", "missing", "never"],
+        "platform" => &PLATFORMS,
         "restart" => &["no", "always", "on-failure", "unless-stopped"],
         "log-driver" => &["json-file", "local", "journald", "syslog", "none"],
         "network" => &["bridge", "host", "none"],
@@ -165,6 +166,19 @@ fn values(flag: &str, engine: &Engine) -> Vec<Candidate> {
         .map(|word| ((*word).to_owned(), String::new()))
         .collect()
 }
+
+/// Platforms that images are made for.
+const PLATFORMS: [&str; 9] = [
+    "linux/386",
+    "linux/amd64",
+    "linux/arm",
+    "linux/arm/v6",
+    "linux/arm/v7",
+    "linux/arm64",
+    "linux/ppc64le",
+    "linux/riscv64",
+    "linux/s390x",
+];
 
 /// What a command is about, as its usage line has it.
 fn subjects(command: &dyn AnyCommand, position: usize, engine: &Engine) -> Vec<Candidate> {
@@ -189,7 +203,12 @@ fn subjects(command: &dyn AnyCommand, position: usize, engine: &Engine) -> Vec<C
     let word = usage.trim_start_matches("[OPTIONS] ");
     if word.starts_with("CONTAINER") || word.starts_with("[CONTAINER") {
         found.extend(engine.containers(all));
-    } else if word.starts_with("IMAGE") || word.starts_with("SOURCE_IMAGE") {
+    } else if names.contains(&"logout") {
+        found.extend(engine.registries());
+    } else if names.contains(&"push")
+        || word.starts_with("IMAGE")
+        || word.starts_with("SOURCE_IMAGE")
+    {
         found.extend(engine.images());
     } else if word.starts_with("VOLUME") {
         found.extend(engine.volumes());
@@ -273,6 +292,14 @@ impl Engine {
             .collect()
     }
 
+    /// Where the user is logged in, as far as the configuration tells.
+    fn registries(&self) -> Vec<Candidate> {
+        let credentials = Credentials::load(&self.directory);
+        let servers = credentials.map(|credentials| credentials.servers());
+        let servers = servers.unwrap_or_default().into_iter();
+        servers.map(|server| (server, String::new())).collect()
+    }
+
     fn contexts(&self) -> Vec<Candidate> {
         let contexts = Store::new(&self.directory).list().unwrap_or_default();
         contexts
@@ -314,6 +341,12 @@ mod tests {
             ["always", "missing", "never"]
         );
         assert_eq!(words("completion z"), ["zsh"]);
+        assert_eq!(words("manifest an"), ["annotate"]);
+        assert_eq!(
+            words("login --password"),
+            ["--password", "--password-stdin"]
+        );
+        assert_eq!(words("pull --platform linux/arm64"), ["linux/arm64"]);
         // No engine runs there.
         assert_eq!(words("rm "), Vec::<String>::new());
         assert_eq!(words("nosuch "), Vec::<String>::new());

@@ -10,7 +10,7 @@ use wharf_wire::{ContainerCreated, CreateQuery};
 
 use super::account::header;
 use super::content_trust::{self, ContentTrust};
-use super::{Command, Context, pull};
+use super::{Command, Context, api_socket, pull};
 use crate::client::{Client, ClientError};
 use crate::failure::{Failure, chain, errno_text};
 use crate::grammar::{Arity, Grammar};
@@ -40,7 +40,7 @@ fn run(
     let mut created = body(&arguments, &image, words)
         .map_err(|error| context.refused(&error.to_string(), 125))?;
     let client = context.client()?;
-    add_proxies(context, &client, &mut created);
+    complete(context, &client, &arguments, &mut created)?;
     context.block_on(async {
         let id = make(context, &client, &arguments, &created)
             .await
@@ -50,8 +50,22 @@ fn run(
     })
 }
 
+/// Adds what the client knows and the line does not say.
+pub(super) fn complete(
+    context: &Context,
+    client: &Client,
+    arguments: &ContainerArguments,
+    created: &mut Created,
+) -> Result<(), Failure> {
+    add_proxies(context, client, created);
+    if arguments.api_socket {
+        api_socket::share(context, client, created)?;
+    }
+    Ok(())
+}
+
 /// Tells the container of the proxies in the user's configuration, unless the line says otherwise.
-pub(super) fn add_proxies(context: &Context, client: &Client, created: &mut Created) {
+fn add_proxies(context: &Context, client: &Client, created: &mut Created) {
     let variables = context
         .config()
         .proxy_variables(&client.address().to_string());
@@ -147,6 +161,9 @@ pub(super) async fn make(
     let made: ContainerCreated = reply.json().await?;
     for warning in &made.warnings {
         context.printer.note(&format!("WARNING: {warning}"));
+    }
+    if let Some(configuration) = &created.configuration {
+        api_socket::hand_over(client, &made.id, configuration).await?;
     }
     if let Some(path) = id_file {
         fs::write(&path, &made.id).map_err(|error| MakeError::IdFile(path, error))?;

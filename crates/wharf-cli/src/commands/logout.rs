@@ -37,15 +37,17 @@ fn run(context: &Context, (): (), words: Vec<String>) -> Result<u8, Failure> {
         .printer
         .line(&format!("Removing login credentials for {server}"))?;
     let credentials = context.credentials();
-    let failures: Vec<String> = keys
+    let failures: Vec<(&str, String)> = keys
         .iter()
-        .filter_map(|key| {
-            let error = credentials.erase(key).err()?;
-            Some(format!("{key}: {}", chain(&error)))
-        })
+        .filter_map(|key| Some((key.as_str(), chain(&credentials.erase(key).err()?))))
         .collect();
-    if failures.len() == keys.len() {
-        let told = failures.join("\n");
+    // Under the other forms there is hardly ever anything, which programs that keep credentials may complain of.
+    if failures.iter().any(|(key, _)| *key == server) {
+        let told: Vec<String> = failures
+            .iter()
+            .map(|(key, why)| format!("{key}: {why}"))
+            .collect();
+        let told = told.join("\n");
         context
             .printer
             .note(&format!("WARNING: could not erase credentials:\n{told}"));

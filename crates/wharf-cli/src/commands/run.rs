@@ -13,7 +13,7 @@ use wharf_wire::query::encode;
 use wharf_wire::{AttachQuery, WaitCondition, WaitResult};
 
 use super::attended::{Attention, Target, attend, code, escape, last_word, pass_on};
-use super::create::{add_proxies, make};
+use super::create::{complete, make};
 use super::{Command, Context};
 use crate::client::{Client, ClientError, Reply};
 use crate::failure::{Failure, chain};
@@ -62,7 +62,7 @@ fn run(
         created.body.config.stdin_once = false;
     }
     let client = context.client()?;
-    add_proxies(context, &client, &mut created);
+    complete(context, &client, &arguments, &mut created)?;
     context.block_on(async {
         if arguments.detach {
             detached(context, &client, &arguments, &created).await

@@ -85,7 +85,8 @@ fn run(context: &Context, arguments: Arguments, words: Vec<String>) -> Result<u8
         Ok(reply.json().await?)
     })?;
     let shape = Shape::new(&KIND, arguments.format.as_deref(), TABLE);
-    let as_json = arguments.format.as_deref() == Some("json");
+    let format = arguments.format.as_deref();
+    let as_json = format.is_some_and(|text| text == "json" || text.contains("{{json .}}"));
     let rows = found
         .iter()
         .map(|result| row(result, !arguments.no_trunc, as_json))

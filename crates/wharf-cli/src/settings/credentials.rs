@@ -108,6 +108,15 @@ impl Credentials {
         config::file(&self.directory)
     }
 
+    /// The registries that the configuration has entries for, as they are kept.
+    pub(crate) fn servers(&self) -> Vec<String> {
+        self.auths
+            .keys()
+            .chain(self.helpers.keys())
+            .cloned()
+            .collect()
+    }
+
     /// Who the user is at a registry; nobody when they never said.
     pub(crate) fn get(&self, server: &str) -> Result<AuthConfig, CredentialsError> {
         match self.helper(server)? {
@@ -154,6 +163,20 @@ impl Credentials {
         Ok(())
     }
 
+    /// Who the user is at all registries. Programs for one registry come before the one for all.
+    pub(crate) fn all(&self) -> Result<BTreeMap<String, AuthConfig>, CredentialsError> {
+        let mut all = BTreeMap::new();
+        let servers = match self.store.as_str() {
+            "" => self.auths.keys().cloned().collect(),
+            store => Helper::named(store)?.list()?,
+        };
+        for server in servers.into_iter().chain(self.helpers.keys().cloned()) {
+            let auth = self.get(&server)?;
+            all.insert(server, auth);
+        }
+        Ok(all)
+    }
+
     fn helper(&self, server: &str) -> Result<Option<Helper>, HelperError> {
         let name = self.helpers.get(server).unwrap_or(&self.store);
         if name.is_empty() {
@@ -197,6 +220,31 @@ impl Credentials {
             }
         })
     }
+}
+
+/// A configuration with credentials alone.
+pub(crate) fn document(all: &BTreeMap<String, AuthConfig>) -> String {
+    let mut auths = Map::new();
+    for (server, auth) in all {
+        change(&mut auths, server, auth);
+    }
+    serde_json::json!({ "auths": auths }).to_string()
+}
+
+/// Reads such a configuration.
+pub(crate) fn read(text: &str) -> Option<BTreeMap<String, AuthConfig>> {
+    let entries: Entries = serde_json::from_str(text).ok()?;
+    let mut all = BTreeMap::new();
+    for (server, auth) in entries.auths.unwrap_or_default() {
+        let mut auth = auth.unwrap_or_default();
+        if !auth.auth.is_empty() {
+            (auth.username, auth.password) = unpack(&auth.auth)?;
+            auth.auth.clear();
+        }
+        auth.server_address.clone_from(&server);
+        all.insert(server, auth);
+    }
+    Some(all)
 }
 
 /// Writes an entry; members we know nothing of stay.

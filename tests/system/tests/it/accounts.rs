@@ -310,3 +310,91 @@ fn a_token_takes_the_passwords_place_and_is_sent_along() {
         assert_eq!(fake.asked()[0].header("x-registry-auth"), Some("e30="));
     }
 }
+
+/// Wants to know who asks.
+fn doorkeeper(asked: &Asked) -> Said {
+    let message = match asked.header("x-registry-auth") {
+        Some("e30=") => return (401, vec![r#"{"message":"who are you?"}"#.to_owned()]),
+        _ => r#"{"message":"nothing here"}"#,
+    };
+    (404, vec![message.to_owned()])
+}
+
+#[test]
+fn an_engine_that_asks_who_it_is_is_told() {
+    if !needs::met(&["script"]) {
+        return;
+    }
+    let engine = Engine::prepare();
+    let fake = FakeEngine::listen(&engine.socket(), doorkeeper);
+    let words = ["pull", "r.example:5000/a:1"];
+    let told = engine.on_terminal(Client::Wharf, &words, "tester\nsecret\n");
+    assert_eq!(told.code, 1);
+    for text in [
+        "Login prior to pull:",
+        "Username:",
+        "Password:",
+        "Error response from daemon: nothing here",
+    ] {
+        assert!(told.stdout.contains(text), "{text}: {told:?}");
+    }
+    let sent = fake.asked()[1]
+        .header("x-registry-auth")
+        .unwrap()
+        .to_owned();
+    let mut decode = Command::new("base64");
+    decode.arg("--decode");
+    let sent = command::run(decode, sent.replace('-', "+").replace('_', "/").as_bytes());
+    assert_eq!(
+        sent.out(),
+        r#"{"username":"tester","password":"secret","serveraddress":"r.example:5000"}"#
+    );
+    // Nothing of it is remembered: that is what a login is for.
+    assert!(!engine.directory().join("config/config.json").exists());
+    // Who cannot be asked is not asked for ever.
+    let failed = engine.wharf(&words);
+    failed.exited(1).says("Error: Non-null Username Required");
+}
+
+#[test]
+fn signatures_by_notary_are_refused_by_name() {
+    if !needs::met(&[]) {
+        return;
+    }
+    let engine = Engine::prepare();
+    let fake = FakeEngine::listen(&engine.socket(), token_server);
+    let image = "r.example:5000/a:1";
+    for (line, code) in [
+        (&["pull", image][..], 1),
+        (&["push", image], 1),
+        (&["create", image], 1),
+        (&["run", image], 125),
+    ] {
+        let mut by_variable = engine.client(Client::Wharf, line);
+        by_variable.env("DOCKER_CONTENT_TRUST", "1");
+        let by_flag = [&line[..1], &["--disable-content-trust=false"], &line[1..]].concat();
+        let by_flag = engine.client(Client::Wharf, &by_flag);
+        for command in [by_variable, by_flag] {
+            let refused = command::run(command, b"");
+            refused
+                .exited(code)
+                .says("content trust asks for signatures kept by notary");
+        }
+        // What has its digest in its name needs none, and the flag comes before the variable.
+        let mut trusted = engine.client(
+            Client::Wharf,
+            &[&line[..1], &["--disable-content-trust"], &line[1..]].concat(),
+        );
+        trusted.env("DOCKER_CONTENT_TRUST", "1");
+        command::run(trusted, b"").says("nothing here");
+    }
+    let digest = format!("r.example:5000/a@sha256:{}", "0".repeat(64));
+    let mut by_digest = engine.client(Client::Wharf, &["pull", &digest]);
+    by_digest.env("DOCKER_CONTENT_TRUST", "1");
+    command::run(by_digest, b"").says("nothing here");
+    assert!(
+        fake.asked()
+            .iter()
+            .all(|asked| !asked.line.contains("/auth"))
+    );
+}

@@ -44,6 +44,7 @@ mod registry_page;
 mod registry_serve;
 mod run;
 mod runtimes;
+mod search;
 mod soak;
 mod stats;
 mod storm;

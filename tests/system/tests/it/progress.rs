@@ -56,6 +56,12 @@ fn answer(asked: &Asked) -> Said {
     if asked.line.contains("/images/json") {
         return (200, vec![IMAGES.to_owned()]);
     }
+    if asked.line.contains("/containers/create") {
+        return (
+            201,
+            vec![r#"{"Id":"0123456789ab","Warnings":[]}"#.to_owned()],
+        );
+    }
     let documents = if asked.line.contains("/push") {
         PUSH
     } else if asked.line.contains("tag=cut") {
@@ -66,7 +72,8 @@ fn answer(asked: &Asked) -> Said {
     } else {
         PULL
     };
-    let pieces = documents.iter().map(|text| format!("{text}\r\n"));
+    let end = |text: &str| if text.ends_with('}') { "\r\n" } else { "" };
+    let pieces = documents.iter().map(|text| format!("{text}{}", end(text)));
     (200, pieces.collect())
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use wharf_tests_system::{Client, Engine, command, needs, wait};
+use wharf_tests_system::{Client, Engine, ForeignRegistry, command, needs, wait};
 
 use crate::engine;
 
@@ -151,6 +151,10 @@ fn on_screens(scenario: impl Fn(&Engine, &Screen, &str)) {
         return;
     }
     let Some(engine) = engine() else { return };
+    on_screens_at(engine, scenario);
+}
+
+fn on_screens_at(engine: Engine, scenario: impl Fn(&Engine, &Screen, &str)) {
     for client in Client::ALL {
         let screen = Screen::new(&engine, client);
         let line = engine.client(client, &[]);
@@ -269,6 +273,53 @@ fn a_process_that_joins_follows_the_window_and_has_its_own_keys() {
         assert_eq!(screen.code(), "4");
         screen.is_restored();
         engine.wharf(&["rm", "-f", "joined"]).succeeded();
+    });
+}
+
+#[test]
+fn a_password_is_asked_for_and_not_shown() {
+    let needed = [
+        "tmux",
+        "stty",
+        "docker",
+        "dockerd",
+        "containerd",
+        "busybox",
+        "docker-registry",
+    ];
+    if !needs::met(&needed) {
+        return;
+    }
+    let registry = ForeignRegistry::closed();
+    let registry = registry.address();
+    on_screens_at(Engine::dockerd_with_busybox(), |engine, screen, client| {
+        let configuration = engine.directory().join("screen");
+        let login = format!(
+            "DOCKER_CONFIG='{}' {client} login {registry}",
+            configuration.display()
+        );
+        screen.types(&login);
+        screen.prompts("Username:");
+        screen.types("tester");
+        screen.prompts("Password:");
+        screen.types("secret");
+        screen.has_line("Login Succeeded");
+        screen.prompts("host>");
+        assert!(!screen.text().contains("secret"), "{}", screen.text());
+        screen.is_restored();
+        std::fs::remove_dir_all(&configuration).unwrap();
+        // Leaving it half-way brings the terminal back, too.
+        screen.clear();
+        screen.types(&login);
+        screen.prompts("Username:");
+        screen.types("tester");
+        screen.prompts("Password:");
+        screen.tmux(&["send-keys", "-l", "sec"]);
+        screen.press(&["C-c"]);
+        screen.prompts("host>");
+        screen.is_restored();
+        assert!(!configuration.join("config.json").exists());
+        screen.clear();
     });
 }
 

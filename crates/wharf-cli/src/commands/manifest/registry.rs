@@ -45,7 +45,7 @@ pub(super) enum RegistryError {
 
 /// What a registry has under a name.
 pub(super) enum Found {
-    Image(Image),
+    Image(Box<Image>),
     /// Several, by their descriptions.
     List(Vec<Descriptor>),
 }
@@ -82,7 +82,7 @@ impl<'a> Registries<'a> {
         match &manifest.document {
             Document::Image(_) => {
                 let image = image(&repository, name, &manifest).await?;
-                Ok(Found::Image(image))
+                Ok(Found::Image(Box::new(image)))
             }
             Document::Index(index) => Ok(Found::List(index.manifests.clone())),
         }
@@ -91,7 +91,7 @@ impl<'a> Registries<'a> {
     /// The image under a name.
     pub(super) async fn image(&self, name: &Reference) -> Result<Image, RegistryError> {
         match self.find(name).await? {
-            Found::Image(image) => Ok(image),
+            Found::Image(image) => Ok(*image),
             Found::List(_) => Err(RegistryError::IsList(name.to_string())),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use wharf_wire::{
     ContainerConfig, ContainerCreateBody, DeviceRequest, Empty, EndpointIpam, EndpointSettings,
-    HostConfig, LogConfig, Mount, NetworkingConfig, PortMap, Words,
+    HostConfig, LogConfig, NetworkingConfig, PortMap, Words,
 };
 
 use super::super::device;
@@ -18,9 +18,6 @@ use super::super::security::{self, Security, SecurityError};
 use super::super::volume::{self, Volume, VolumeError};
 use super::{ContainerArguments, Pull, Streams};
 use crate::grammar::Invalid;
-
-/// Where programs in a container look for an engine.
-const API_SOCKET: &str = "/var/run/docker.sock";
 
 /// Flags that do not make a container together.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +72,8 @@ pub(crate) struct Created {
     pub(crate) body: ContainerCreateBody,
     /// The streams to be attached to.
     pub(crate) streams: Streams,
+    /// The user's credentials, which are put into the container before it starts.
+    pub(crate) configuration: Option<String>,
 }
 
 /// Makes the request for a container of `image`.
@@ -118,6 +117,7 @@ pub(crate) fn body(
             networking_config,
         },
         streams,
+        configuration: None,
     })
 }
 
@@ -258,7 +258,7 @@ fn host_config(
         sysctls: arguments.sysctls.clone(),
         isolation: arguments.isolation.clone(),
         runtime: arguments.runtime.clone(),
-        mounts: mounts(arguments),
+        mounts: arguments.mounts.clone(),
         masked_paths: system_paths.clone(),
         readonly_paths: system_paths,
         init: arguments.init,
@@ -286,20 +286,6 @@ fn is_mac(text: &str) -> bool {
         counts.contains(&groups.len()) && groups.iter().all(|group| hex(group, digits))
     };
     groups(':', 2, [6, 8, 20]) || groups('-', 2, [6, 8, 20]) || groups('.', 4, [3, 4, 10])
-}
-
-/// The mounts asked for; the engine's socket is one where it is asked for by its own flag.
-fn mounts(arguments: &ContainerArguments) -> Vec<Mount> {
-    let mut mounts = arguments.mounts.clone();
-    if arguments.api_socket {
-        mounts.push(Mount {
-            kind: "bind".to_owned(),
-            source: crate::settings::DEFAULT_SOCKET.to_owned(),
-            target: API_SOCKET.to_owned(),
-            ..Mount::default()
-        });
-    }
-    mounts
 }
 
 /// The part of the host configuration that limits resources.

@@ -4,6 +4,7 @@
 //! standard input, `store` a document; `get` answers with a document. It complains on standard output, and ends with
 //! another code than 0. It may ask the user for a pass phrase in a window of its own, so that no time is set for it.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::process::{Command, Stdio};
 
@@ -39,7 +40,7 @@ pub(crate) enum HelperError {
         said: String,
     },
     /// The answer is not what it should be.
-    #[error("{program} get: cannot understand the answer")]
+    #[error("{program}: cannot understand the answer")]
     Answer {
         /// The program.
         program: String,
@@ -132,6 +133,20 @@ impl Helper {
         }
     }
 
+    /// Asks for the addresses that something is kept for.
+    pub(super) fn list(&self) -> Result<Vec<String>, HelperError> {
+        let (ended, answer) = self.run("list", "listing", b"unused")?;
+        if let Some(cause) = ended {
+            return Err(failed("listing", cause, &String::from_utf8_lossy(&answer)));
+        }
+        let names: Option<BTreeMap<String, String>> =
+            serde_json::from_slice(&answer).map_err(|source| HelperError::Answer {
+                program: self.program.clone(),
+                source,
+            })?;
+        Ok(names.unwrap_or_default().into_keys().collect())
+    }
+
     /// Runs the program; returns how it failed, if it did, and what it said.
     fn run(
         &self,
@@ -206,6 +221,7 @@ case "$1" in
 get) read -r server; grep -q "\"$server\"" "$kept" 2>/dev/null && cat "$kept" && exit 0
      echo "credentials not found in native keychain"; exit 1;;
 store) cat > "$kept";;
+list) echo '{"r:5000":"me","other":"me"}';;
 erase) read -r server; rm "$kept" 2>/dev/null || { echo "credentials not found in native keychain"; exit 1; };;
 esac
 "#;
@@ -253,6 +269,7 @@ esac
             ),
             ("", "", "token")
         );
+        assert_eq!(helper.list().expect("a list"), ["other", "r:5000"]);
         helper.erase("r:5000").expect("forgotten");
         helper.erase("r:5000").expect("nothing to forget");
         assert_eq!(helper.get("r:5000").expect("an answer"), None);

@@ -140,6 +140,22 @@ fn a_helper_that_is_not_there_is_named() {
 }
 
 #[test]
+fn all_of_them_are_a_configuration_again() {
+    let (_directory, credentials) =
+        with(r#"{"auths":{"r":{"auth":"bWU6YTpi"},"t":{"auth":"bWU6","identitytoken":"i"}}}"#);
+    let all = credentials.all().expect("good entries");
+    let text = document(&all);
+    assert_eq!(
+        text,
+        r#"{"auths":{"r":{"auth":"bWU6YTpi"},"t":{"auth":"bWU6","identitytoken":"i"}}}"#
+    );
+    assert_eq!(read(&text), Some(all));
+    assert_eq!(read("{"), None);
+    assert_eq!(read(r#"{"auths":{"r":{"auth":"!"}}}"#), None);
+    assert_eq!(read("{}"), Some(BTreeMap::new()));
+}
+
+#[test]
 fn docker_hub_has_a_key_of_its_own() {
     assert_eq!(key("docker.io"), HUB);
     assert_eq!(key("index.docker.io"), HUB);

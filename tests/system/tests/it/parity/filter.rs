@@ -25,7 +25,7 @@ pub(super) fn volatile(text: &str) -> String {
     let lines: Vec<String> = out
         .split('\n')
         .filter(|line| !is_chatter(line) && !is_hurried(line))
-        .map(|line| newer(&without_size(line.trim_end())))
+        .map(|line| newer(&without_size(brought(line.trim_end()))))
         .collect();
     lines.join("\n")
 }
@@ -41,6 +41,15 @@ fn is_hurried(line: &str) -> bool {
     ];
     line.strip_prefix("<id>: ")
         .is_some_and(|state| STATES.contains(&state.trim_end()))
+}
+
+/// A layer is pushed, also where the registry has it from another pairing's repository.
+fn brought(line: &str) -> &str {
+    if line.starts_with("<id>: Mounted from ") {
+        "<id>: Pushed"
+    } else {
+        line
+    }
 }
 
 /// The length of a manifest, which engines write each in a way of its own.

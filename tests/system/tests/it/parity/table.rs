@@ -98,7 +98,7 @@ impl Outcome {
 }
 
 /// Ours are the words of newer engines of Docker's; the one that Debian has is from 2020.
-pub(super) const NEWER_WORDS: &str = "newer engines of Docker's say it as ours does";
+const NEWER_WORDS: &str = "newer engines of Docker's say it as ours does";
 
 /// What is wrong with an archive.
 const ARCHIVES: &str = "ours says what is wrong with an archive, and where";

@@ -64,7 +64,7 @@ fn narrow_terminals_lose_columns_then_letters() {
     let text = shown(false, 28, false);
     assert!(
         text.lines()
-            .any(|line| line.starts_with("├─ linux/am…   fedcba987654")),
+            .any(|line| line.starts_with("├─ linux/amd…   fedcba987654")),
         "{text}"
     );
 }

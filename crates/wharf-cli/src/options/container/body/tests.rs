@@ -25,7 +25,7 @@ fn good(line: &str) -> Created {
 
 #[test]
 fn the_process_is_described() {
-    let Created { body, streams } = good(
+    let Created { body, streams, .. } = good(
         "-it -e A=1 -u 1:2 -w /tmp -h box --entrypoint sh --stop-signal INT --stop-timeout 3 busybox -c id",
     );
     let config = body.config;
@@ -61,9 +61,9 @@ fn the_process_is_described() {
 
 #[test]
 fn detached_containers_are_attached_to_nothing() {
-    let Created { body, streams } = good("-d busybox");
+    let Created { body, streams, .. } = good("-d busybox");
     assert!(!streams.any() && !body.config.attach_stdout);
-    let Created { body, streams } = good("-di busybox");
+    let Created { body, streams, .. } = good("-di busybox");
     assert!(!streams.any() && body.config.open_stdin && !body.config.stdin_once);
     assert_eq!(
         good("-a stderr busybox").streams,
