@@ -302,7 +302,7 @@ fn a_pull_through_recovers_at_every_step() {
         registry.kill();
     }
     // All of it is here now.
-    upstream.kill();
     registry.launch_with(&flags, &[]);
+    upstream.kill();
     pull(&registry).succeeded();
 }
