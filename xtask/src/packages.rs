@@ -21,6 +21,10 @@ const DEBIAN: &[(&str, &str)] = &[
     ("buildah", "pushes to our registry and pulls from it"),
     ("apache2-utils", "makes password files that are not ours"),
     ("chromium", "looks at the registry's page"),
+    (
+        "docker-registry",
+        "a registry that is not ours, for our client",
+    ),
     ("conmon", "podman's own shim, which calls the runtime"),
     ("containerd", "dockerd's, which calls the runtime"),
     (

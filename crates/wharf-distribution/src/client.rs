@@ -85,12 +85,11 @@ impl Client {
         registry: &str,
         credentials: &Credentials,
     ) -> Result<LoggedIn, Error> {
-        let (_, _) = (registry, credentials);
-        todo!()
+        crate::login::login(&self.inner, registry, credentials).await
     }
 
     /// Searches an index (`docker.io`, `host:port`) for a term, by the first version of the API,
-    /// which is still the one all clients use.
+    /// which is still the one all clients use. A limit of 0 is Docker's 25, and 100 is the most.
     ///
     /// # Errors
     /// The index cannot be reached or refuses.
@@ -101,7 +100,6 @@ impl Client {
         limit: u32,
         credentials: &Credentials,
     ) -> Result<Vec<SearchResult>, Error> {
-        let (_, _, _, _) = (index, term, limit, credentials);
-        todo!()
+        crate::search::search(&self.inner, index, term, limit, credentials).await
     }
 }

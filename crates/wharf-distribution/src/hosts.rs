@@ -22,6 +22,7 @@ use crate::tls::Trusted;
 use files::HostDirectory;
 use toml::{Host, HostsFile};
 
+#[cfg(feature = "fuzzing")]
 pub(crate) use toml::parse as parse_hosts_toml;
 
 /// Where Docker Hub's registry is.

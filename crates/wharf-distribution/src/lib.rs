@@ -59,9 +59,12 @@ mod credentials;
 mod dial;
 mod error;
 mod exchange;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod hosts;
 mod insecure;
 mod link;
+mod login;
 mod manifest;
 mod mirror;
 mod names;

@@ -83,6 +83,10 @@ pub struct Manifest {
 }
 
 /// A document, read.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, and what it holds is elsewhere"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Document {
     /// One image or artifact.

@@ -113,5 +113,17 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Reads any bytes as the answer to a question, and again with its head made to fit.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let question = message::question(7, "registry.test", message::Kind::A).expect("a name");
+    drop(message::reply(&question, bytes));
+    let mut answer = question.clone();
+    answer[2] = 0x80;
+    answer[6..8].copy_from_slice(&[0, 200]);
+    answer.extend(bytes);
+    drop(message::reply(&question, &answer));
+}
+
 #[cfg(test)]
 mod tests;

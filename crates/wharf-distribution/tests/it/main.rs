@@ -4,6 +4,12 @@
 
 mod auth;
 mod blob;
+mod certificates;
+mod listing;
 mod manifest;
+mod proxy;
 mod registry;
 mod server;
+mod tls;
+mod trust;
+mod upload;

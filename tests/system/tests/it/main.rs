@@ -18,6 +18,7 @@ mod connection;
 mod crash;
 mod create;
 mod daemon;
+mod distribution;
 mod docker_py;
 mod events;
 mod exec;
