@@ -157,8 +157,8 @@ fn podman_and_buildah_log_in_for_tokens_push_and_pull() {
         run(&["logout", &address]).succeeded();
         run(&["rmi", "-f", &image]).succeeded();
         run(&["pull", "-q", "--tls-verify=false", &local]).succeeded();
-        let audit = format!("user=\"anna\" client=127.0.0.1");
-        assert!(registry.log().contains(&audit), "{}", registry.log());
+        let audit = "user=\"anna\" client=127.0.0.1";
+        assert!(registry.log().contains(audit), "{}", registry.log());
     }
 }
 
