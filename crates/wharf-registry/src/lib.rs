@@ -27,7 +27,7 @@ pub use access::{
     Tokens, TrustSettings,
 };
 pub use metrics::Totals;
-pub use proxy::{Proxies, ProxyError, Upstream};
+pub use proxy::{Proxies, ProxyError, ProxySettings, Upstream};
 pub use rate::Rate;
 pub use server::{Listeners, Service, serve};
 pub use storage::{

@@ -19,14 +19,14 @@ use http::StatusCode;
 use wharf_distribution::{Client, Credentials, Error, Kind, Target};
 use wharf_types::{Digest, Reference, Repository, Tag};
 
-pub use self::settings::{ProxyError, Upstream};
+pub use self::settings::{ProxyError, ProxySettings, Upstream};
 
 pub(crate) use self::download::{Download, Downloads};
 
 use self::flights::Flights;
 use crate::refusal::{self, Refusal};
 use crate::server::Registry;
-use crate::storage::{ManifestName, StorageError};
+use crate::storage::{ManifestName, Storage, StorageError};
 
 /// Most tags whose last look upstream is remembered; of others it is as if it were long ago.
 const MOST_CHECKED: usize = 64 * 1024;
@@ -40,6 +40,11 @@ pub struct Proxies {
     fresh: Duration,
     manifests: Flights<(Repository, String)>,
     checked: Mutex<HashMap<(Repository, Tag), Instant>>,
+    /// How long a manifest is kept that nobody asks for.
+    keep: Option<Duration>,
+    /// When manifests were last asked for; others not since the start.
+    used: Mutex<HashMap<(Repository, Digest), Instant>>,
+    started: Instant,
     pub(crate) downloads: Downloads,
 }
 
@@ -74,6 +79,42 @@ impl Proxies {
             .find_map(|upstream| Some((upstream, upstream.reference(name)?)))
     }
 
+    fn is_used(&self, name: &Repository, digest: Digest) {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.insert((name.clone(), digest), Instant::now());
+    }
+
+    /// Removes the manifests of copies that nobody has asked for in a long time; their blobs go with the
+    /// next collections. Returns how many.
+    ///
+    /// # Errors
+    /// The disk; what was removed until then is gone.
+    pub(crate) fn expire(&self, storage: &Storage) -> Result<usize, StorageError> {
+        let Some(keep) = self.keep else {
+            return Ok(0);
+        };
+        let mut removed = 0;
+        for (name, digest) in storage.manifests(|name| self.has(name)) {
+            let key = (name, digest);
+            let at = {
+                let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+                used.get(&key).copied().unwrap_or(self.started)
+            };
+            if at.elapsed() < keep {
+                continue;
+            }
+            match storage.delete_manifest(&key.0, &ManifestName::Digest(digest)) {
+                Ok(()) => removed += 1,
+                // Somebody else was quicker.
+                Err(StorageError::NoManifest { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+            used.remove(&key);
+        }
+        Ok(removed)
+    }
+
     fn is_fresh(&self, name: &Repository, tag: &Tag) -> bool {
         let checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
         let at = checked.get(&(name.clone(), tag.clone()));
@@ -104,6 +145,20 @@ pub(crate) async fn manifest(
     let Some(upstream) = proxies.upstream(name) else {
         return Ok(Freshness::Fresh);
     };
+    let freshness = bring(registry, proxies, name, wanted, &upstream).await?;
+    if let Ok((digest, ..)) = registry.storage.manifest_head(name, wanted) {
+        proxies.is_used(name, digest);
+    }
+    Ok(freshness)
+}
+
+async fn bring(
+    registry: &Arc<Registry>,
+    proxies: &Proxies,
+    name: &Repository,
+    wanted: &ManifestName,
+    upstream: &wharf_distribution::Repository,
+) -> Result<Freshness, Refusal> {
     if is_here(registry, proxies, name, wanted) {
         registry.metrics.cache("hit");
         return Ok(Freshness::Fresh);
@@ -115,7 +170,7 @@ pub(crate) async fn manifest(
         registry.metrics.cache("hit");
         return Ok(Freshness::Fresh);
     }
-    match fetch(registry, name, wanted, &upstream).await {
+    match fetch(registry, name, wanted, upstream).await {
         Ok(()) => {
             if let ManifestName::Tag(tag) = wanted {
                 proxies.has_checked(name, tag);

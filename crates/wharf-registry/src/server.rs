@@ -30,7 +30,7 @@ use crate::operator;
 use crate::proxy::Proxies;
 use crate::rate::{Allowances, Rate};
 use crate::routes;
-use crate::storage::{Collected, Retention, Storage};
+use crate::storage::{Collected, Retention, Storage, StorageError};
 use crate::tls::Tls;
 
 /// Connections at a time.
@@ -240,7 +240,13 @@ async fn collect(registry: Arc<Registry>, every: Duration, retention: Retention)
         tokio::time::sleep(every).await;
         let collecting = Arc::clone(&registry);
         let round = tokio::task::spawn_blocking(move || {
-            collecting.storage.collect(retention, SystemTime::now())
+            let expired = match &collecting.proxies {
+                Some(proxies) => proxies.expire(&collecting.storage)?,
+                None => 0,
+            };
+            let mut removed = collecting.storage.collect(retention, SystemTime::now())?;
+            removed.manifests += expired;
+            Ok::<_, StorageError>(removed)
         });
         match round.await {
             Ok(Ok(removed)) if removed == Collected::default() => {}

@@ -448,6 +448,45 @@ mod tests {
         assert!(read(json!({"iss": "i", "exp": 1})).is_err());
     }
 
+    /// Keys and tokens that openssl has made.
+    const FOREIGN_KEYS: &[u8] = include_bytes!("../../testdata/keys.pem");
+    const FOREIGN_TOKENS: &str = include_str!("../../testdata/tokens.txt");
+
+    #[test]
+    fn tokens_of_others_are_opened_by_their_certificates_and_keys() {
+        let keys = Key::read_all(FOREIGN_KEYS).expect("keys");
+        let kinds: Vec<Kind> = keys.iter().map(|key| key.kind).collect();
+        assert_eq!(kinds, [Kind::P256, Kind::Rsa, Kind::P384, Kind::Ed25519]);
+        for line in FOREIGN_TOKENS.lines() {
+            let (algorithm, token) = line.split_once(' ').expect("two words");
+            let claims = open(token, &keys).expect(algorithm);
+            assert_eq!(claims.sub, "anna", "{algorithm}");
+            assert_eq!(claims.aud, ["registry.example"]);
+            let opening = keys
+                .iter()
+                .filter(|key| open(token, std::slice::from_ref(*key)).is_ok());
+            assert_eq!(opening.count(), 1, "{algorithm}");
+            // The same claims under another header.
+            let (_, rest) = token.split_once('.').expect("a dot");
+            let header = URL_SAFE_NO_PAD.encode(json!({"alg": algorithm}).to_string());
+            assert!(
+                open(&format!("{header}.{rest}"), &keys).is_err(),
+                "{algorithm}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_key_is_refused() {
+        assert!(matches!(Key::read_all(b""), Err(KeyError::None)));
+        assert!(matches!(Key::read_all(b"nothing"), Err(KeyError::None)));
+        let cut = &FOREIGN_KEYS[..FOREIGN_KEYS.len() / 3];
+        assert!(
+            Key::read_all(cut).is_err() || Key::read_all(cut).is_ok_and(|keys| keys.len() == 1)
+        );
+        assert!(SigningKey::read(FOREIGN_KEYS).is_err());
+    }
+
     proptest! {
         #[test]
         fn any_text_is_refused(text in ".{0,200}") {

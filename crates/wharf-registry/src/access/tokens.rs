@@ -3,7 +3,7 @@
 //! Source: Docker's "Token Authentication Specification" and "Token Scope Documentation", which stock
 //! clients speak.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -283,9 +283,9 @@ impl Foreign {
     }
 }
 
-fn read(path: &PathBuf) -> Result<Vec<u8>, AccessError> {
+fn read(path: &Path) -> Result<Vec<u8>, AccessError> {
     watched::read(path, MAX_FILE).map_err(|source| AccessError::Read {
-        path: path.clone(),
+        path: path.to_owned(),
         source,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wharf_distribution::{Client, Settings, SettingsError};
 use wharf_types::{Reference, Repository};
@@ -35,6 +35,19 @@ impl std::fmt::Debug for Upstream {
             )
             .finish()
     }
+}
+
+/// How other registries are copied.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProxySettings {
+    /// Which are.
+    pub upstreams: Vec<Upstream>,
+    /// How long it is believed that a tag names what it did.
+    pub fresh: Duration,
+    /// How long an image is kept that nobody asks for; `None`: for ever.
+    pub keep: Option<Duration>,
+    /// Proxies on the way to the upstreams.
+    pub way: wharf_distribution::Proxies,
 }
 
 /// An upstream that cannot be one.
@@ -108,15 +121,12 @@ impl Upstream {
 }
 
 impl Proxies {
-    /// Takes the upstreams. What a tag names is believed for `fresh`; `proxies` are those on the way there.
+    /// Takes the upstreams.
     ///
     /// # Errors
     /// One of them cannot be an upstream.
-    pub fn new(
-        mut upstreams: Vec<Upstream>,
-        fresh: Duration,
-        proxies: wharf_distribution::Proxies,
-    ) -> Result<Self, ProxyError> {
+    pub fn new(settings: ProxySettings) -> Result<Self, ProxyError> {
+        let mut upstreams = settings.upstreams;
         upstreams.iter().try_for_each(Upstream::check)?;
         upstreams.sort_by(|one, other| {
             let length = other.prefix.len().cmp(&one.prefix.len());
@@ -134,13 +144,16 @@ impl Proxies {
             insecure_registries: plain.map(|(_, host, _)| host.to_owned()).collect(),
             // Mirrors that this machine's engine knows may be this very registry.
             host_directories: Vec::new(),
-            proxies,
+            proxies: settings.way,
             ..Settings::default()
         })?;
         Ok(Self {
             upstreams,
             client,
-            fresh,
+            fresh: settings.fresh,
+            keep: settings.keep,
+            used: Mutex::new(HashMap::new()),
+            started: Instant::now(),
             manifests: Flights::new(),
             checked: Mutex::new(HashMap::new()),
             downloads: Downloads::default(),
@@ -161,11 +174,10 @@ mod tests {
     }
 
     fn proxies(upstreams: Vec<Upstream>) -> Result<Proxies, ProxyError> {
-        Proxies::new(
+        Proxies::new(ProxySettings {
             upstreams,
-            Duration::ZERO,
-            wharf_distribution::Proxies::default(),
-        )
+            ..ProxySettings::default()
+        })
     }
 
     #[test]

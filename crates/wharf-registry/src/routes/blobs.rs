@@ -281,7 +281,7 @@ async fn receive(
     mut body: Incoming,
     writer: UploadWriter,
 ) -> Result<UploadWriter, Refusal> {
-    let mut writing = Writing::Idle(writer);
+    let mut writing = Writing::Idle(Box::new(writer));
     let mut batch = Vec::new();
     let mut length = 0;
     loop {
@@ -318,7 +318,7 @@ async fn receive(
 
 /// An upload that is being written, or waits for more.
 enum Writing {
-    Idle(UploadWriter),
+    Idle(Box<UploadWriter>),
     Busy(JoinHandle<Result<UploadWriter, UploadError>>),
 }
 
@@ -336,7 +336,7 @@ impl Writing {
 
     async fn idle(self) -> Result<UploadWriter, Refusal> {
         match self {
-            Self::Idle(writer) => Ok(writer),
+            Self::Idle(writer) => Ok(*writer),
             Self::Busy(work) => Ok(work
                 .await
                 .map_err(|error| Refusal::unknown(error.to_string()))??),

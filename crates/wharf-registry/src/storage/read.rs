@@ -167,6 +167,19 @@ impl Storage {
         })
     }
 
+    /// Returns every manifest of the repositories that are wanted.
+    #[must_use]
+    pub fn manifests(&self, wanted: impl Fn(&Repository) -> bool) -> Vec<(Repository, Digest)> {
+        let catalog = self.read();
+        let repositories = catalog.repositories().iter();
+        let wanted = repositories.filter(|(name, _)| wanted(name));
+        let manifests = wanted.flat_map(|(name, contents)| {
+            let digests = contents.manifests.keys();
+            digests.map(|digest| (name.clone(), *digest))
+        });
+        manifests.collect()
+    }
+
     /// Returns what a manifest is, without reading it.
     #[must_use]
     pub fn overview(&self, name: &Repository, wanted: &ManifestName) -> Option<Overview> {

@@ -91,7 +91,7 @@ struct Session {
 /// What is known of an upload between requests.
 #[derive(Debug)]
 enum Slot {
-    Idle(Session),
+    Idle(Box<Session>),
     /// A request has it.
     Busy,
 }
@@ -109,7 +109,7 @@ impl Sessions {
     fn give_back(&self, key: Key, session: Session) {
         // One that was cancelled meanwhile stays away.
         if let Some(slot) = self.lock().get_mut(&key) {
-            *slot = Slot::Idle(session);
+            *slot = Slot::Idle(Box::new(session));
         }
     }
 }
@@ -382,7 +382,7 @@ impl Uploads {
             Entry::Occupied(mut occupied) => {
                 match std::mem::replace(occupied.get_mut(), Slot::Busy) {
                     Slot::Busy => return Err(UploadError::Busy(*id)),
-                    Slot::Idle(session) => Some(session),
+                    Slot::Idle(session) => Some(*session),
                 }
             }
         };

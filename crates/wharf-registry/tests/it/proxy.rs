@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use serde_json::json;
-use wharf_registry::{Access, Proxies, Service, Upstream};
+use wharf_registry::{Access, Proxies, ProxySettings, Retention, Service, Upstream};
 use wharf_types::Digest;
 
 use crate::client::Registry;
@@ -19,15 +19,60 @@ fn before(upstream: SocketAddr, credentials: Option<(&str, &str)>, fresh: Durati
         url: format!("http://{upstream}"),
         credentials: credentials.map(|(name, password)| (name.to_owned(), password.to_owned())),
     };
-    let proxies = Proxies::new(
-        vec![upstream],
+    let settings = ProxySettings {
+        upstreams: vec![upstream],
         fresh,
-        wharf_distribution::Proxies::default(),
-    );
+        ..ProxySettings::default()
+    };
     Registry::start_with(Access::open(), |service| Service {
-        proxies: Some(proxies.expect("an upstream")),
+        proxies: Some(Proxies::new(settings).expect("an upstream")),
         ..service
     })
+}
+
+#[test]
+fn what_nobody_asks_for_any_more_goes() {
+    let upstream = Registry::start(Access::open());
+    let (layer, manifest) = push(&upstream, "app", "1", b"content");
+    let settings = ProxySettings {
+        upstreams: vec![Upstream {
+            prefix: "hub".to_owned(),
+            url: format!("http://{}", upstream.address()),
+            credentials: None,
+        }],
+        keep: Some(Duration::from_millis(1)),
+        ..ProxySettings::default()
+    };
+    let registry = Registry::start_with(Access::open(), |service| Service {
+        proxies: Some(Proxies::new(settings).expect("an upstream")),
+        collect_every: Some(Duration::from_millis(200)),
+        ..service
+    });
+    push(&registry, "own", "1", b"own");
+    // The collection may be quicker than the answer: then it is asked for again.
+    let path = "/v2/hub/app/manifests/1";
+    assert!(wait(|| registry.get(path).body == manifest));
+    let blob = registry.get(&format!("/v2/hub/app/blobs/{layer}"));
+    assert_eq!(blob.body, b"content");
+    assert!(wait(|| {
+        let metrics = registry.operator("/metrics").text();
+        metrics.contains("wharf_registry_manifests 1\n")
+    }));
+    assert!(
+        wait(|| registry.get(path).body == manifest),
+        "it is fetched again"
+    );
+    assert_eq!(registry.get("/v2/own/manifests/1").status, 200);
+}
+
+fn wait(condition: impl Fn() -> bool) -> bool {
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < Duration::from_secs(20) {
+        if condition() {
+            return true;
+        }
+    }
+    false
 }
 
 fn push(registry: &Registry, repository: &str, tag: &str, content: &[u8]) -> (String, Vec<u8>) {

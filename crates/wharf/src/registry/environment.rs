@@ -133,6 +133,10 @@ const VARIABLES: &[(&str, Meaning)] = &[
     ("STORAGE_SWIFT_*", Refused(NO_S3)),
     ("STORAGE_OSS_*", Refused(NO_S3)),
     ("STORAGE_INMEMORY_*", Refused(NO_S3)),
+    ("PROXY_REMOTEURL", Flag("--proxy-all")),
+    ("PROXY_USERNAME", Flag("--proxy-username")),
+    ("PROXY_PASSWORD", Flag("--proxy-password")),
+    ("PROXY_TTL", Flag("--proxy-keep")),
     (
         "HEALTH_STORAGEDRIVER_ENABLED",
         Only(&["true"], "/readyz looks at the storage always"),
@@ -286,12 +290,17 @@ mod tests {
                 ("REGISTRY_STORAGE_DELETE_ENABLED", "false"),
                 ("REGISTRY_STORAGE_MAINTENANCE_READONLY_ENABLED", "false"),
                 ("REGISTRY_STORAGE", "filesystem"),
+                ("REGISTRY_PROXY_REMOTEURL", "https://quay.io"),
                 ("PATH", "/bin"),
                 ("REGISTRY_PORT", "tcp://10.0.0.1:5000"),
                 ("REGISTRY_PORT_5000_TCP_ADDR", "10.0.0.1"),
                 ("REGISTRY_SERVICE_HOST", "10.0.0.1"),
             ]),
-            ["--listen=:5000", "--no-delete"]
+            [
+                "--listen=:5000",
+                "--proxy-all=https://quay.io",
+                "--no-delete"
+            ]
         );
         assert_eq!(
             arguments(&[("REGISTRY_STORAGE_DELETE_ENABLED", "true")]),

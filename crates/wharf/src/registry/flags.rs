@@ -154,6 +154,9 @@ pub(super) struct Serve {
     /// How long a tag is believed to name what it named upstream
     #[arg(long, default_value = "1m", value_parser = duration)]
     pub(super) proxy_fresh: Duration,
+    /// How long an image from upstream is kept that nobody asks for; 0s: for ever
+    #[arg(long, default_value = "168h", value_parser = duration)]
+    pub(super) proxy_keep: Duration,
 
     /// How often to remove what no image needs; 0s: never
     #[arg(long, default_value = "1h", value_parser = duration)]

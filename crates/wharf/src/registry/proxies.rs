@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use base64::Engine as _;
 use serde::Deserialize;
-use wharf_registry::{Proxies, Upstream};
+use wharf_registry::{Proxies, ProxySettings, Upstream};
 
 use super::flags::Serve;
 
@@ -64,7 +64,13 @@ pub(super) fn resolve(flags: &Serve) -> anyhow::Result<Option<Proxies>> {
         https: variable("HTTPS_PROXY"),
         no_proxy: variable("NO_PROXY"),
     };
-    Ok(Some(Proxies::new(upstreams, flags.proxy_fresh, way)?))
+    let proxies = Proxies::new(ProxySettings {
+        upstreams,
+        fresh: flags.proxy_fresh,
+        keep: Some(flags.proxy_keep).filter(|keep| !keep.is_zero()),
+        way,
+    })?;
+    Ok(Some(proxies))
 }
 
 fn read(path: &Path) -> anyhow::Result<Config> {

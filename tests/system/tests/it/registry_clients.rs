@@ -157,8 +157,8 @@ fn podman_and_buildah_log_in_for_tokens_push_and_pull() {
         run(&["logout", &address]).succeeded();
         run(&["rmi", "-f", &image]).succeeded();
         run(&["pull", "-q", "--tls-verify=false", &local]).succeeded();
-        let audit = format!("user=\"anna\" client=127.0.0.1");
-        assert!(registry.log().contains(&audit), "{}", registry.log());
+        let audit = "user=\"anna\" client=127.0.0.1";
+        assert!(registry.log().contains(audit), "{}", registry.log());
     }
 }
 
@@ -302,7 +302,7 @@ fn a_pull_through_recovers_at_every_step() {
         registry.kill();
     }
     // All of it is here now.
-    upstream.kill();
     registry.launch_with(&flags, &[]);
+    upstream.kill();
     pull(&registry).succeeded();
 }
