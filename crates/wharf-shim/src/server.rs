@@ -43,7 +43,7 @@ mod requests;
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 /// How long an engine may take to hear of a further process's end.
 const HEARING_TIME: Duration = Duration::from_secs(1);
-/// How long after a burst of output its room is given back.
+/// How long after a burst of output, or a further process, its room is given back.
 const TRIM_TIME: Duration = Duration::from_millis(300);
 /// How often an engine is told of a log that cannot be written.
 const TROUBLE_TIME: Duration = Duration::from_secs(10);
