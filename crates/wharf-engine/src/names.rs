@@ -111,11 +111,11 @@ fn candidates(name: &str, resolver: &Resolver) -> Vec<String> {
 }
 
 fn option(resolver: &Resolver, name: &str) -> Option<u64> {
-    let values = resolver.options.iter().filter_map(|option| {
+    let mut values = resolver.options.iter().filter_map(|option| {
         let (key, value) = option.split_once(':')?;
         (key == name).then(|| value.parse().ok())?
     });
-    values.last()
+    values.next_back()
 }
 
 /// Asks for a full name's addresses of both kinds; none of either is no error.

@@ -17,28 +17,26 @@
 //! what it was, with the failure told. Nothing here holds a lock that another container's start
 //! needs for longer than taking something from a pool.
 
-use std::net::IpAddr;
+mod failure;
+mod network;
+
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::sync::Arc;
 use std::{fs, io};
 
-use wharf_network::{HostsFile, PublishedPort, Resolver};
 use wharf_oci::runtime::Spec;
-use wharf_shim::protocol::{Answer, Client, Failure, Launch, Prepare, Request, Started, Stdin};
+use wharf_shim::protocol::{Answer, Client, Launch, Prepare, Request, Started, Stdin};
 use wharf_shim::{Notices, RequestError, Shim};
 use wharf_store::{MountOptions, RootedDir};
 use wharf_types::failpoint;
 
 use crate::borrowed::Borrowed;
-use crate::container::{Container, Definition, Endpoint, Port, Wanted, refuse};
-use crate::create::check::modes;
+use crate::container::{Container, Definition, Wanted, refuse};
 use crate::defaults::OWN_RUNTIME;
 use crate::error::{Error, ErrorKind};
 use crate::health::{Check, Health};
 use crate::inner::{Inner, until};
 use crate::mounts::Mount;
-use crate::ports;
 use crate::records::Durability;
 use crate::runtimes;
 use crate::security::Security;
@@ -47,6 +45,9 @@ use crate::state::{Denied, Event, Running, StartFailure, State};
 use crate::steps::Steps;
 use crate::user;
 use crate::userns;
+
+use failure::LaunchError;
+use network::Joined;
 
 /// Clients that may wait for a start; the launch carries a descriptor for each.
 pub(crate) const WAITING_MAX: usize = 48;
@@ -68,12 +69,6 @@ struct Prepared {
     log: wharf_log::Plan,
     /// Held until the runtime has joined and mounted what it points at.
     borrowed: Borrowed,
-}
-
-/// A place in the network: what the launch joins, and what goes on record.
-struct Joined {
-    netns: Option<OwnedFd>,
-    endpoint: Option<Endpoint>,
 }
 
 impl Inner {
@@ -382,173 +377,6 @@ impl Inner {
         Ok((spec, root, borrowed))
     }
 
-    fn join_network(
-        &self,
-        container: &Container,
-        own: Option<&userns::Namespaces>,
-    ) -> Result<Joined, Error> {
-        let definition = &container.definition;
-        match definition.host.network_mode.as_str() {
-            "host" => Ok(Joined {
-                netns: None,
-                endpoint: None,
-            }),
-            "none" => {
-                let netns = match own {
-                    None => self.isolated.take(),
-                    Some(own) => self.isolated.take_of(own.network()),
-                };
-                let netns =
-                    netns.map_err(|error| Error::internal("cannot make a network", error))?;
-                Ok(Joined {
-                    netns: Some(netns),
-                    endpoint: None,
-                })
-            }
-            "bridge" => self.join_bridge(container, own),
-            other if let Some(name) = modes::joined(other) => Ok(Joined {
-                netns: Some(self.borrow_network(name)?),
-                endpoint: None,
-            }),
-            other => Err(Error::not_found(format!("network {other} not found"))),
-        }
-    }
-
-    fn join_bridge(
-        &self,
-        container: &Container,
-        own: Option<&userns::Namespaces>,
-    ) -> Result<Joined, Error> {
-        let definition = &container.definition;
-        let sandbox = match own {
-            None => self.network.take(),
-            Some(own) => self.network.take_of(own.network()),
-        };
-        let sandbox = sandbox
-            .map_err(|error| Error::internal("failed to set up container networking", error))?;
-        failpoint::hit("engine.start.address-taken");
-        let published = ports::requests(
-            &definition.host,
-            &definition.config,
-            sandbox.address,
-            self.config.publish_address,
-        )
-        .and_then(|requests| {
-            self.network.publish(&requests).map_err(|error| {
-                Error::internal(
-                    format!(
-                        "driver failed programming external connectivity on endpoint {}",
-                        container.status().name
-                    ),
-                    error,
-                )
-            })
-        });
-        let published = match published {
-            Ok(published) => published,
-            Err(error) => {
-                self.release_address(sandbox.address);
-                return Err(error);
-            }
-        };
-        failpoint::hit("engine.start.ports-published");
-        let endpoint = Endpoint {
-            address: sandbox.address,
-            prefix: sandbox.prefix,
-            gateway: sandbox.gateway,
-            mac: sandbox.mac.to_string(),
-            ports: published.iter().map(Port::from).collect(),
-        };
-        Ok(Joined {
-            netns: Some(sandbox.netns),
-            endpoint: Some(endpoint),
-        })
-    }
-
-    /// Gives back a container's place in the network.
-    pub(crate) fn give_back(&self, container: &Container) {
-        self.release_shm(container);
-        let endpoint = container.status().endpoint.clone();
-        let Some(endpoint) = endpoint else {
-            return;
-        };
-        let ports: Vec<PublishedPort> = endpoint.ports.iter().map(PublishedPort::from).collect();
-        if let Err(error) = self.network.unpublish(&ports) {
-            tracing::error!(container.id = %container.id(), %error, "ports are still published");
-        }
-        self.release_address(endpoint.address);
-    }
-
-    fn write_network_files(
-        &self,
-        container: &Container,
-        endpoint: Option<&Endpoint>,
-        directory: &Path,
-    ) -> io::Result<()> {
-        let definition = &container.definition;
-        let config = &definition.config;
-        let host = &definition.host;
-        if modes::joined(&host.network_mode).is_some() {
-            // It has those of the container whose network it has.
-            return Ok(());
-        }
-        let mut names = vec![config.hostname.clone()];
-        if !config.domainname.is_empty() {
-            names.insert(0, format!("{}.{}", config.hostname, config.domainname));
-        }
-        let own = endpoint.map(|endpoint| (IpAddr::V4(endpoint.address), names));
-        let gateway = self.config.host_gateway;
-        let gateway = gateway.unwrap_or_else(|| self.network.address().addr().into());
-        let extra = host.extra_hosts.iter().flatten();
-        let hosts = HostsFile {
-            own,
-            extra: extra
-                .filter_map(|entry| extra_host(entry, gateway))
-                .collect(),
-        };
-        let resolver = self.resolver(container)?;
-        let hosts = if host.network_mode == "host" {
-            // The host's own names, and what was added.
-            let mut text = fs::read_to_string("/etc/hosts").unwrap_or_default();
-            for (address, name) in &hosts.extra {
-                text.push_str(&format!("{address}\t{name}\n"));
-            }
-            text
-        } else {
-            hosts.to_string()
-        };
-        fs::write(directory.join("hosts"), hosts)?;
-        fs::write(directory.join("resolv.conf"), resolver.to_string())?;
-        fs::write(directory.join("hostname"), format!("{}\n", config.hostname))
-    }
-
-    fn resolver(&self, container: &Container) -> io::Result<Resolver> {
-        let host = &container.definition.host;
-        let addresses = host.dns.iter().flatten();
-        let mut own = Resolver {
-            nameservers: addresses
-                .filter_map(|address| address.parse().ok())
-                .collect(),
-            search: host.dns_search.clone().unwrap_or_default(),
-            options: host.dns_options.clone().unwrap_or_default(),
-        };
-        if own.nameservers.is_empty() {
-            own.nameservers.clone_from(&self.config.dns);
-        }
-        if own.search.is_empty() {
-            own.search.clone_from(&self.config.dns_search);
-        }
-        if own.options.is_empty() {
-            own.options.clone_from(&self.config.dns_options);
-        }
-        let of_host = Resolver::of_host()?;
-        // With the host's network its own servers are reachable, also those on its loopback.
-        if host.network_mode == "host" && own == Resolver::default() {
-            return Ok(of_host);
-        }
-        Ok(of_host.for_container(&own))
-    }
-
     fn launched(
         self: &Arc<Self>,
         container: &Arc<Container>,
@@ -592,16 +420,6 @@ fn is_own(definition: &Definition) -> bool {
     definition.host.runtime == OWN_RUNTIME
 }
 
-/// Reads `name:address` or `name=address`; `host-gateway` is the gateway.
-pub(crate) fn extra_host(entry: &str, gateway: IpAddr) -> Option<(IpAddr, String)> {
-    let (name, address) = entry.split_once(['=', ':'])?;
-    let address = match address {
-        "host-gateway" => gateway,
-        text => text.trim_matches(['[', ']']).parse().ok()?,
-    };
-    (!name.is_empty()).then(|| (address, name.to_owned()))
-}
-
 /// A missing source of `-v` is made, as a directory.
 fn make_source(mount: &Mount) -> Result<(), Error> {
     let Mount::Bind(bind) = mount else {
@@ -629,56 +447,6 @@ fn make_source(mount: &Mount) -> Result<(), Error> {
             format!("cannot look at the mount source {}", source.display()),
             error,
         )),
-    }
-}
-
-/// Why a launch failed, and the exit code that stands for.
-#[derive(Debug)]
-struct LaunchError {
-    error: Error,
-    exit_code: i32,
-}
-
-impl LaunchError {
-    /// What the runtime says, in the words Docker puts around it: clients look for them.
-    fn refused(failure: &Failure) -> Self {
-        let text = &failure.message;
-        let message = if failure.before_runtime {
-            format!("failed to create task for container: {text}")
-        } else {
-            format!(
-                "failed to create task for container: failed to create shim task: OCI runtime create failed: \
-                 unable to start container process: {text}: unknown"
-            )
-        };
-        let kind = match failure.exit_code {
-            126 | 127 => ErrorKind::Invalid,
-            _ => ErrorKind::Internal,
-        };
-        // Docker keeps 128 for what is neither.
-        let exit_code = match failure.exit_code {
-            code @ (126 | 127) => i32::from(code),
-            _ => 128,
-        };
-        Self {
-            error: Error::new(kind, message),
-            exit_code,
-        }
-    }
-}
-
-impl From<Error> for LaunchError {
-    fn from(error: Error) -> Self {
-        Self {
-            error,
-            exit_code: 128,
-        }
-    }
-}
-
-impl std::fmt::Display for LaunchError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.error.fmt(f)
     }
 }
 

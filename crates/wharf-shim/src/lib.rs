@@ -25,6 +25,7 @@ mod hat;
 mod init;
 mod nursery;
 mod poll;
+mod program;
 pub mod protocol;
 mod server;
 mod socket;

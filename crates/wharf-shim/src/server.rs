@@ -43,6 +43,8 @@ mod requests;
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 /// How long an engine may take to hear of a further process's end.
 const HEARING_TIME: Duration = Duration::from_secs(1);
+/// How long after a burst of output, or a further process, its room is given back.
+const TRIM_TIME: Duration = Duration::from_millis(300);
 /// How often an engine is told of a log that cannot be written.
 const TROUBLE_TIME: Duration = Duration::from_secs(10);
 /// Engines that may be connected at a time.
@@ -74,6 +76,8 @@ pub(crate) struct Server {
     /// When an engine was last told of a log that cannot be written.
     trouble_told: Option<Instant>,
     buffer: Vec<u8>,
+    /// When the room that a burst of output took goes back to the kernel.
+    trim_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -149,6 +153,7 @@ impl Server {
             failed: false,
             trouble_told: None,
             buffer: Vec::new(),
+            trim_at: None,
         };
         server.add_engine(engine)?;
         Ok(server)
@@ -161,6 +166,7 @@ impl Server {
             for (token, flags) in self.poll.wait(deadline)? {
                 self.handle(token, flags)?;
             }
+            self.trim();
             self.tell_of_logs();
             self.settle_processes();
             self.register()?;
@@ -178,7 +184,19 @@ impl Server {
         let draining = self.processes.iter().filter(|process| !process.told);
         let deadlines = draining.filter_map(|process| Some(process.ended.as_ref()?.deadline));
         let held = self.processes.iter().filter_map(|process| process.held);
-        deadlines.chain(held).min()
+        deadlines.chain(held).chain(self.trim_at).min()
+    }
+
+    /// Gives back what a burst of output took, once it is over: this process idles beside its container.
+    fn trim(&mut self) {
+        let now = Instant::now();
+        let mut bursts = self.processes.iter_mut();
+        if bursts.any(|process| process.streams.take_burst()) {
+            self.trim_at = Some(now + TRIM_TIME);
+        } else if self.trim_at.is_some_and(|at| at <= now) {
+            self.trim_at = None;
+            wharf_sys::allocator::trim();
+        }
     }
 
     fn handle(&mut self, token: Token, flags: EventFlags) -> io::Result<()> {

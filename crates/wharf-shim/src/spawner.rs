@@ -1,8 +1,7 @@
 //! Makes shims ahead of need.
 //!
-//! All shims of an engine come from one nursery ([`crate::nursery`]), which runs from a sealed copy of
-//! the engine's program: a process that enters a container must not offer the engine's own file for
-//! overwriting (CVE-2019-5736). A few idle shims wait, so that a start does not wait for one.
+//! All shims of an engine come from one nursery ([`crate::nursery`]), which runs the engine's program in a way
+//! that it cannot be written ([`crate::program`]). A few idle shims wait, so that a start does not wait for one.
 //!
 //! *The launch lock.* An engine can be killed after it has sent a launch and before the shim has
 //! read it. The next engine must not take that container for stopped while it is about to start.
@@ -21,12 +20,13 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, MemfdFlags, SealFlags};
+use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, WaitId, WaitIdOptions, getrlimit};
 
 use crate::connection::Connection;
 use crate::nursery;
+use crate::program;
 
 /// How long an engine waits for the shims of the last one to listen or to end.
 const LOCK_TIME: Duration = Duration::from_secs(10);
@@ -78,18 +78,21 @@ pub struct Idle {
 }
 
 impl Spawner {
-    /// Copies `program`, which must answer to the argument `shim` by calling [`crate::main`], and
+    /// Opens `program`, which must answer to the argument `shim` by calling [`crate::main`], and
     /// begins to keep `wanted` idle shims. `lock` is the file of the launch lock; `open_files` the soft limit
     /// of shims and containers, when it is not this process's.
     ///
     /// # Errors
-    /// The program cannot be copied, or shims of an earlier engine hold the lock for too long.
+    /// The program cannot be opened, or shims of an earlier engine hold the lock for too long.
     pub fn new(
         program: &Path,
         lock: &Path,
         wanted: usize,
         open_files: Option<u64>,
     ) -> io::Result<Self> {
+        // Where the engine's own files are, its program is not.
+        let elsewhere = lock.parent().unwrap_or(Path::new("/"));
+        let program = program::open(program, elsewhere)?;
         let lock = File::options()
             .write(true)
             .create(true)
@@ -97,7 +100,7 @@ impl Spawner {
             .open(lock)?;
         take_lock(&lock)?;
         let shared = Arc::new(Shared {
-            program: sealed_copy(program)?,
+            program,
             lock,
             open_files,
             nursery: Mutex::new(None),
@@ -320,30 +323,9 @@ fn take_lock(lock: &File) -> io::Result<()> {
     }
 }
 
-/// Copies a program into memory that cannot be changed any more.
-fn sealed_copy(program: &Path) -> io::Result<OwnedFd> {
-    let mut source = File::open(program)?;
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let mut copy = File::from(rustix::fs::memfd_create("wharf", flags)?);
-    io::copy(&mut source, &mut copy)?;
-    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-    rustix::fs::fcntl_add_seals(&copy, seals)?;
-    Ok(copy.into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_copy_cannot_be_written() {
-        let copy = sealed_copy(Path::new("/proc/self/exe")).expect("copy");
-        assert_eq!(rustix::io::write(&copy, b"x"), Err(rustix::io::Errno::PERM));
-        let path = format!("/proc/self/fd/{}", copy.as_raw_fd());
-        let opened = File::options().write(true).open(path);
-        let written = opened.and_then(|file| Ok(rustix::io::write(&file, b"x")?));
-        assert!(written.is_err());
-    }
 
     #[test]
     fn a_nursery_that_is_none_is_an_error() {

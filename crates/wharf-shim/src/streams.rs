@@ -50,6 +50,8 @@ pub(crate) struct Streams {
     log_interest: (u64, Interest),
     /// Bytes read at a time.
     reading: usize,
+    /// More came at once than is usual, since this was asked the last time.
+    burst: bool,
     draining: bool,
     /// Descriptors to take out of the poll before they are closed: epoll knows open files, not
     /// descriptors, and somebody else may hold the same file (a terminal's other direction, the
@@ -125,6 +127,7 @@ impl Streams {
             log,
             log_interest: Default::default(),
             reading: CHUNK,
+            burst: false,
             draining: false,
             retired: Vec::new(),
         };
@@ -304,6 +307,7 @@ impl Streams {
     fn adapt(&mut self, count: usize, buffer: &mut Vec<u8>) {
         if count >= self.reading {
             self.reading = BURST;
+            self.burst = true;
         } else if self.reading > CHUNK && count < CHUNK {
             self.reading = CHUNK;
             *buffer = Vec::new();
@@ -311,6 +315,11 @@ impl Streams {
                 log.shrink();
             }
         }
+    }
+
+    /// Whether there was a burst of output since this was asked the last time.
+    pub(crate) fn take_burst(&mut self) -> bool {
+        std::mem::take(&mut self.burst)
     }
 
     fn distribute(&mut self, index: u8, bytes: &[u8]) {

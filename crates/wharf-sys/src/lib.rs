@@ -6,6 +6,7 @@
 
 pub mod allocator;
 pub mod bpf;
+pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;

@@ -131,6 +131,11 @@ async fn serve(
     }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), sockets = %published, "the engine is ready");
     tell(&[NotifyState::Ready]);
+    // What opening took is not needed again soon.
+    if let Err(error) = wharf_sys::memory::forget_code() {
+        tracing::debug!(%error, "the program's code stays in memory");
+    }
+    allocator::trim();
     wharf_api::serve(engine.clone(), listeners, async {
         signals.stop(reloading, &engine).await;
         tell(&[NotifyState::Stopping]);

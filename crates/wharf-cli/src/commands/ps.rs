@@ -142,14 +142,15 @@ fn run(context: &Context, arguments: Arguments, _: Vec<String>) -> Result<u8, Fa
     };
     let rows = containers
         .iter()
-        .map(|container| row(container, !arguments.no_trunc, now, &zone))
-        .collect();
+        .map(|container| row(container, !arguments.no_trunc, now, &zone));
     context.printer.data(
         shape
-            .show(&KIND, rows)
+            .show_each(&KIND, rows)
             .map_err(|error| Failure::of(&error))?
             .as_bytes(),
     )?;
+    // The program is at its end: giving thousands of pieces back one by one would only keep its user waiting.
+    std::mem::forget(containers);
     Ok(0)
 }
 

@@ -185,6 +185,15 @@ impl Shape {
 
     /// Shows the rows.
     pub(crate) fn show(&self, kind: &Kind, rows: Vec<Row>) -> Result<String, ListingError> {
+        self.show_each(kind, rows)
+    }
+
+    /// Shows rows that are made one after the other: of a long list no two are in memory at once.
+    pub(crate) fn show_each(
+        &self,
+        kind: &Kind,
+        rows: impl IntoIterator<Item = Row>,
+    ) -> Result<String, ListingError> {
         let mut lines = String::new();
         let template =
             Template::parse("", &self.template).map_err(|problem| ListingError::Parse {

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::Instant;
 
 use jiff::Timestamp;
 use rustix::process::Signal;
@@ -16,7 +17,7 @@ use wharf_seccomp::Program;
 use wharf_sys::signal::SignalFd;
 
 use super::external::{self, Making};
-use super::{Container, Process, Server};
+use super::{Container, Process, Server, TRIM_TIME};
 use crate::exit;
 use crate::poll::{EventFlags, Interest, Token};
 use crate::protocol::{
@@ -339,6 +340,7 @@ impl Server {
             log: None,
             clients: descriptors.into_iter().zip(exec.client).collect(),
         };
+        self.trim_at = Some(Instant::now() + TRIM_TIME);
         self.adopt(Target::Exec(exec.id), running, wiring)
             .map(Answer::Started)
     }
