@@ -28,9 +28,13 @@ pub(super) fn volatile(text: &str) -> String {
     lines.join("\n")
 }
 
-/// A layer's state that is told or not, as the work goes: not every layer waits, or is seen on its way.
+/// A layer's state that is told or not, as the work goes: not every layer waits, or is seen on its way, and
+/// which of them an engine still has is its own affair.
 fn is_hurried(line: &str) -> bool {
-    const STATES: [&str; 5] = [
+    const STATES: [&str; 8] = [
+        "Pulling fs layer",
+        "Pull complete",
+        "Already exists",
         "Waiting",
         "Downloading",
         "Verifying Checksum",
