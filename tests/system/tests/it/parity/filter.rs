@@ -54,8 +54,12 @@ fn brought(line: &str) -> &str {
     }
 }
 
-/// The length of a manifest, which engines write each in a way of its own.
+/// Without the length of a manifest, which engines write each in a way of its own, and the like.
 fn without_size(line: &str) -> String {
+    // What there is to reclaim depends on what went before, in the other pairing too.
+    if line.starts_with("Total reclaimed space: ") {
+        return "Total reclaimed space: <size>".to_owned();
+    }
     match line.split_once(" size: ") {
         Some((before, size)) if before.contains("digest: sha256:") => {
             let rest = size.trim_start_matches(|c: char| c.is_ascii_digit());
