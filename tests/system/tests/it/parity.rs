@@ -106,7 +106,7 @@ struct Registries {
 
 impl Registries {
     /// What stands for registries in a line, and what is in its place; what is found in an answer is put back.
-    fn words(&self, client: Client, dockerd: bool) -> [(String, &'static str); 4] {
+    fn words(&self, client: Client, dockerd: bool) -> [(String, &'static str); 5] {
         let own = format!("{client:?}-{}", if dockerd { "theirs" } else { "ours" });
         let own = own.to_lowercase();
         let (open, closed) = (self.open.address(), self.closed.address());
@@ -115,6 +115,7 @@ impl Registries {
             (format!("{closed}/{own}"), "CLOSED"),
             (closed, "ACCOUNT"),
             ("127.0.0.1:9".to_owned(), "NOBODY"),
+            (format!("{own}/"), "OWN/"),
         ]
     }
 }

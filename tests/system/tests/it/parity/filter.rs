@@ -30,9 +30,13 @@ pub(super) fn volatile(text: &str) -> String {
     lines.join("\n")
 }
 
-/// A layer's state that is told or not, as the work goes: not every layer waits, or is seen on its way.
+/// A layer's state that is told or not, as the work goes: not every layer waits, or is seen on its way, and
+/// which of them an engine still has is its own affair.
 fn is_hurried(line: &str) -> bool {
-    const STATES: [&str; 5] = [
+    const STATES: [&str; 8] = [
+        "Pulling fs layer",
+        "Pull complete",
+        "Already exists",
         "Waiting",
         "Downloading",
         "Verifying Checksum",
@@ -52,8 +56,12 @@ fn brought(line: &str) -> &str {
     }
 }
 
-/// The length of a manifest, which engines write each in a way of its own.
+/// Without the length of a manifest, which engines write each in a way of its own, and the like.
 fn without_size(line: &str) -> String {
+    // What there is to reclaim depends on what went before, in the other pairing too.
+    if line.starts_with("Total reclaimed space: ") {
+        return "Total reclaimed space: <size>".to_owned();
+    }
     match line.split_once(" size: ") {
         Some((before, size)) if before.contains("digest: sha256:") => {
             let rest = size.trim_start_matches(|c: char| c.is_ascii_digit());

@@ -103,7 +103,7 @@ pub(super) static REGISTRIES: &[Row] = &[
     row("images -a --format '{{.Repository}}:{{.Tag}}'"),
     row("images nosuch --tree").since(28).engines(NEWER_API),
     row("images save"),
-    row("image prune -f"),
+    row("image prune -f --filter label=nosuch"),
     row("image prune -f --filter until=1h"),
     row("image prune -f --filter nosuch=1"),
     row("image prune").input("n\n"),
