@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::Semaphore;
 use wharf_distribution::trust::Policy;
-use wharf_distribution::{Client, Credentials, Error as RegistryError, Kind};
+use wharf_distribution::{Client, Credentials, Error as RegistryError, Kind, RequestError};
 use wharf_types::{DEFAULT_DOMAIN, Reference};
 use wharf_wire as wire;
 
@@ -111,12 +111,7 @@ impl Inner {
         let server = registry_of(&auth.server_address);
         let client = self.registries.current().client.clone();
         let login = client.login(&server, &credentials(auth)?).await;
-        let login = login.map_err(|error| match error.kind() {
-            Kind::Unauthorized | Kind::Denied => {
-                Error::new(ErrorKind::Unauthorized, error.to_string())
-            }
-            _ => refused(error),
-        })?;
+        let login = login.map_err(not_let_in)?;
         Ok(wire::AuthResult {
             status: "Login Succeeded".to_owned(),
             identity_token: login.identity_token.unwrap_or_default(),
@@ -259,9 +254,9 @@ impl SearchFilters {
 /// Tells the index of a search from the term: `host:port/term`, or a term for Docker's.
 fn search_index(term: &str) -> Result<(String, String), Error> {
     if term.contains("://") {
-        return Err(Error::invalid(format!(
-            "invalid repository name: repository name ({term}) should not have a scheme"
-        )));
+        return Err(Error::invalid(
+            "Invalid repository name (ex: \"registry.domain.tld/myrepos\")",
+        ));
     }
     match term.split_once('/') {
         Some((host, rest)) if host.contains(['.', ':']) || host == "localhost" => {
@@ -312,14 +307,34 @@ pub(crate) fn credentials(auth: &wire::AuthConfig) -> Result<Credentials, Error>
     Ok(Credentials::basic(&auth.username, &auth.password))
 }
 
+/// Says why a login failed, as Docker does: in the token server's words, or with the status.
+fn not_let_in(error: RegistryError) -> Error {
+    let message = match &error {
+        RegistryError::Request {
+            reason: RequestError::Token(_),
+            ..
+        } => error.to_string(),
+        RegistryError::Request { url, .. } if error.kind() == Kind::Unauthorized => {
+            format!("login attempt to {url} failed with status: 401 Unauthorized")
+        }
+        _ => error.to_string(),
+    };
+    match error.kind() {
+        Kind::Unauthorized | Kind::Denied => Error::new(ErrorKind::Unauthorized, message),
+        _ => refused(error),
+    }
+}
+
 /// Says what a registry's refusal, or that it cannot be reached, is to the engine's user.
 pub(crate) fn refused(error: RegistryError) -> Error {
     let kind = match error.kind() {
         Kind::NotFound => ErrorKind::NotFound,
         Kind::Denied => ErrorKind::Forbidden,
-        Kind::Unauthorized => ErrorKind::Unauthorized,
         Kind::Invalid => ErrorKind::Invalid,
-        Kind::TooManyRequests | Kind::Unavailable | Kind::Untrustworthy => ErrorKind::Internal,
+        // To a client, 401 would mean that it is unknown to the engine: Docker's asks for a password.
+        Kind::Unauthorized | Kind::TooManyRequests | Kind::Unavailable | Kind::Untrustworthy => {
+            ErrorKind::Internal
+        }
     };
     Error::new(kind, error.to_string())
 }

@@ -178,11 +178,14 @@ pub(super) fn parse(text: &str) -> Result<Platform, Error> {
     match parts[..] {
         [""] | ["linux"] => Ok(own(own_architecture(), None)),
         _ if !parts.iter().all(word) => Err(Error::invalid(format!(
-            "{text:?}: invalid platform: expected os[/arch[/variant]]"
+            "{text:?}: cannot parse platform specifier: invalid argument"
         ))),
         [architecture] => Ok(own(architecture, None)),
         ["linux", architecture] => Ok(own(architecture, None)),
         ["linux", architecture, variant] => Ok(own(architecture, Some(variant))),
+        [_, _, _, _, ..] => Err(Error::invalid(format!(
+            "{text:?}: cannot parse platform specifier: invalid argument"
+        ))),
         [os, ..] => Err(Error::invalid(format!(
             "operating system {os:?} is not supported: this engine runs linux"
         ))),

@@ -61,7 +61,10 @@ impl Inner {
     ) -> Result<(), Error> {
         tokio::select! {
             pulled = self.pull_named(&request, &progress) => pulled,
-            () = progress.closed() => Err(Error::new(ErrorKind::Unavailable, "context canceled")),
+            () = progress.closed() => {
+                tracing::debug!(image = %request.name, "a pull is given up, as nobody waits for it");
+                Err(Error::new(ErrorKind::Unavailable, "context canceled"))
+            }
         }
     }
 
@@ -220,8 +223,9 @@ impl Pull<'_> {
         let known = self.known(&top)?;
         let newer = match known {
             Some(id) => {
+                let newer = self.engine.images.named(self.name) != Some(id);
                 self.give(id, top.digest, self.index_of(&top)).await?;
-                false
+                newer
             }
             None => self.bring(&top).await?,
         };
@@ -281,8 +285,8 @@ impl Pull<'_> {
         self.check_platform(&image)?;
         let store = self.engine.store.clone();
         let assembly = blocking(move || store.assemble(image)).await?;
-        let newer =
-            !assembly.missing().is_empty() || self.engine.images.is_new(&assembly.image().id());
+        // Docker calls it newer when the name has meant something else until now.
+        let newer = self.engine.images.named(self.name) != Some(assembly.image().id());
         let layers = self.layers(&assembly, document).await?;
         failpoint::hit("engine.pull.received");
         let index = matches!(top.document, Document::Index(_)).then(|| RemoteIndex {
@@ -501,11 +505,6 @@ impl Images {
     /// Returns the image that has exactly this name.
     fn named(&self, name: &Reference) -> Option<Digest> {
         self.names().holder(name)
-    }
-
-    /// Whether nobody has called this image anything.
-    fn is_new(&self, id: &Digest) -> bool {
-        !self.names().images.contains_key(id)
     }
 
     /// Whether one of the names means something else.

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, TryStreamExt};
-use wharf_distribution::{FileSource, Repository, Target, Uploaded};
+use wharf_distribution::{FileSource, Repository, RequestError, Target, Uploaded};
 use wharf_store::{ImageIndex, OutgoingBlob, OutgoingImage, OutgoingLayer};
 use wharf_types::{Digest, Reference, failpoint};
 use wharf_wire as wire;
@@ -51,7 +51,10 @@ impl Inner {
     ) -> Result<(), Error> {
         tokio::select! {
             pushed = self.push_named(&request, &progress) => pushed,
-            () = progress.closed() => Err(Error::new(ErrorKind::Unavailable, "context canceled")),
+            () = progress.closed() => {
+                tracing::debug!(image = %request.name, "a push is given up, as nobody waits for it");
+                Err(Error::new(ErrorKind::Unavailable, "context canceled"))
+            }
         }
     }
 
@@ -68,9 +71,9 @@ impl Inner {
         let repository = settings
             .client
             .repository(name, credentials(&request.auth)?);
-        let tags = self.images.to_push(name)?;
         let status = format!("The push refers to repository [{}]", full_name(name));
         tell(progress, wire::Progress::status(status)).await?;
+        let tags = self.images.to_push(name)?;
         if tags.is_empty() {
             let missing = format!("tag does not exist: {}", name.familiar());
             return Err(Error::not_found(missing));
@@ -230,6 +233,9 @@ impl Push<'_> {
 
     /// Pushes an image's layers, then its configuration.
     async fn blobs_of(&mut self, image: &OutgoingImage) -> Result<(), Error> {
+        // Before anything is said of layers it is certain that somebody listens and lets us in.
+        let config = &image.config.digest;
+        self.repository.has_blob(config).await.map_err(not_pushed)?;
         for layer in &image.layers {
             if self.told.insert(layer.diff_id) {
                 tell(self.progress, step(layer, "Preparing")).await?;
@@ -287,7 +293,7 @@ impl Push<'_> {
         let mut told = 0;
         loop {
             tokio::select! {
-                uploaded = &mut upload => return uploaded.map_err(refused),
+                uploaded = &mut upload => return uploaded.map_err(not_pushed),
                 _ = ticks.tick() => {
                     let so_far = sent.load(Ordering::Relaxed);
                     if let (Some(layer), true) = (layer, so_far != told) {
@@ -308,7 +314,7 @@ impl Push<'_> {
     ) -> Result<Digest, Error> {
         let bytes = Bytes::copy_from_slice(bytes);
         let put = self.repository.put_manifest(&target, media_type, bytes);
-        put.await.map_err(refused)
+        put.await.map_err(not_pushed)
     }
 
     /// Remembers that the repository has the image.
@@ -343,6 +349,17 @@ impl Push<'_> {
             Some(line) => tell(self.progress, line).await,
             None => Ok(()),
         }
+    }
+}
+
+/// Says why something is not pushed, as Docker does.
+fn not_pushed(error: wharf_distribution::Error) -> Error {
+    match error {
+        wharf_distribution::Error::Request {
+            reason: reason @ RequestError::NoCredentials,
+            ..
+        } => Error::new(ErrorKind::Internal, reason.to_string()),
+        error => refused(error),
     }
 }
 
