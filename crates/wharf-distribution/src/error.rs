@@ -44,6 +44,14 @@ pub enum Error {
     /// The registry refused for another reason.
     #[error("{0}")]
     Refused(Refusal),
+    /// The registry does not let this name in with this password.
+    #[error("login attempt to {url} failed with status: {status}", status = refusal.shown_status())]
+    NotLetIn {
+        /// The address that was asked.
+        url: String,
+        /// The registry's words.
+        refusal: Refusal,
+    },
     /// There was no answer, or no token for the request.
     #[error("{method} \"{url}\": {reason}", method = titled(method))]
     Request {
@@ -318,7 +326,7 @@ impl Error {
                 Kind::NotFound
             }
             Self::RepositoryUnknown { .. } => Kind::NotFound,
-            Self::Refused(refusal) => refused(refusal),
+            Self::Refused(refusal) | Self::NotLetIn { refusal, .. } => refused(refusal),
             Self::Request { reason, .. } => match reason {
                 RequestError::Token(refusal) => refused(refusal),
                 RequestError::NoCredentials => Kind::Unauthorized,
@@ -344,6 +352,7 @@ impl Error {
             | Self::ManifestUnknown { refusal, .. }
             | Self::RepositoryUnknown { refusal, .. }
             | Self::Refused(refusal)
+            | Self::NotLetIn { refusal, .. }
             | Self::Request {
                 reason: RequestError::Token(refusal),
                 ..

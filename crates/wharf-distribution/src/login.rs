@@ -65,5 +65,13 @@ pub(crate) async fn login(
         return Ok(logged_in);
     }
     let refusal = answer.refusal(client).await;
-    Err(answer.failed(RequestError::Token(refusal)))
+    let failed = answer.failed(RequestError::Token(refusal));
+    match failed {
+        Error::Request {
+            url,
+            reason: RequestError::Token(refusal),
+            ..
+        } => Err(Error::NotLetIn { url, refusal }),
+        failed => Err(failed),
+    }
 }

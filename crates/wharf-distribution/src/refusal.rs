@@ -85,6 +85,11 @@ impl Refusal {
         self.status.as_u16()
     }
 
+    /// Returns the status with its meaning, `401 Unauthorized`.
+    pub(crate) fn shown_status(&self) -> String {
+        self.status.to_string()
+    }
+
     /// Returns the first code, `MANIFEST_UNKNOWN` for instance, or nothing when the registry gave none.
     #[must_use]
     pub fn code(&self) -> &str {

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::Semaphore;
 use wharf_distribution::trust::Policy;
-use wharf_distribution::{Client, Credentials, Error as RegistryError, Kind, RequestError};
+use wharf_distribution::{Client, Credentials, Error as RegistryError, Kind};
 use wharf_types::{DEFAULT_DOMAIN, Reference};
 use wharf_wire as wire;
 
@@ -143,7 +143,17 @@ impl Inner {
         let found = client
             .search(&index, &term, limit, &credentials(auth)?)
             .await;
-        let found = found.map_err(refused)?.into_iter();
+        let found = found.map_err(|error| match error.refusal() {
+            Some(refusal) => {
+                let status = refusal.status();
+                Error::new(
+                    ErrorKind::Internal,
+                    format!("Unexpected status code {status}"),
+                )
+            }
+            None => refused(error),
+        });
+        let found = found?.into_iter();
         let prefix = match index.as_str() {
             DEFAULT_DOMAIN => String::new(),
             index => format!("{index}/"),
@@ -307,20 +317,10 @@ pub(crate) fn credentials(auth: &wire::AuthConfig) -> Result<Credentials, Error>
     Ok(Credentials::basic(&auth.username, &auth.password))
 }
 
-/// Says why a login failed, as Docker does: in the token server's words, or with the status.
+/// Says why a login failed; 401 is what the client is to be told of a wrong password.
 fn not_let_in(error: RegistryError) -> Error {
-    let message = match &error {
-        RegistryError::Request {
-            reason: RequestError::Token(_),
-            ..
-        } => error.to_string(),
-        RegistryError::Request { url, .. } if error.kind() == Kind::Unauthorized => {
-            format!("login attempt to {url} failed with status: 401 Unauthorized")
-        }
-        _ => error.to_string(),
-    };
     match error.kind() {
-        Kind::Unauthorized | Kind::Denied => Error::new(ErrorKind::Unauthorized, message),
+        Kind::Unauthorized | Kind::Denied => Error::new(ErrorKind::Unauthorized, error.to_string()),
         _ => refused(error),
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, TryStreamExt};
-use wharf_distribution::{FileSource, Repository, RequestError, Target, Uploaded};
+use wharf_distribution::{FileSource, Kind, Repository, RequestError, Target, Uploaded};
 use wharf_store::{ImageIndex, OutgoingBlob, OutgoingImage, OutgoingLayer};
 use wharf_types::{Digest, Reference, failpoint};
 use wharf_wire as wire;
@@ -233,9 +233,13 @@ impl Push<'_> {
 
     /// Pushes an image's layers, then its configuration.
     async fn blobs_of(&mut self, image: &OutgoingImage) -> Result<(), Error> {
-        // Before anything is said of layers it is certain that somebody listens and lets us in.
-        let config = &image.config.digest;
-        self.repository.has_blob(config).await.map_err(not_pushed)?;
+        // Before anything is said of layers it is certain that somebody listens.
+        let asked = self.repository.has_blob(&image.config.digest).await;
+        if let Err(error) = asked
+            && error.kind() == Kind::Unavailable
+        {
+            return Err(refused(error));
+        }
         for layer in &image.layers {
             if self.told.insert(layer.diff_id) {
                 tell(self.progress, step(layer, "Preparing")).await?;

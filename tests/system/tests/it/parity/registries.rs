@@ -8,6 +8,9 @@ use super::table::{Row, row};
 /// A line that needs the API of an engine newer than Debian's.
 const NEWER_API: &str = "dockerd of 2020 has no such parameter";
 
+/// What an error tells of how a tag is asked for.
+const ASKED: &str = "dockerd asks with HEAD first, ours with GET at once";
+
 /// Registries.
 pub(super) static REGISTRIES: &[Row] = &[
     row("tag busybox REGISTRY/box:1"),
@@ -71,8 +74,8 @@ pub(super) static REGISTRIES: &[Row] = &[
     row("rmi -f REGISTRY/box:1 REGISTRY/box:2"),
     row("tag busybox CLOSED/box:1"),
     row("push CLOSED/box:1"),
-    row("pull CLOSED/box:1"),
-    row("run --rm CLOSED/nosuch true"),
+    row("pull CLOSED/box:1").engines(ASKED),
+    row("run --rm CLOSED/nosuch true").engines(ASKED),
     row("login -u tester -p wrong ACCOUNT"),
     row("login -u tester --password-stdin ACCOUNT").input("secret\n"),
     row("login ACCOUNT"),
@@ -95,7 +98,7 @@ pub(super) static REGISTRIES: &[Row] = &[
     row("logout ACCOUNT"),
     row("logout https://ACCOUNT/v2/"),
     row("logout"),
-    row("pull CLOSED/box:1"),
+    row("pull CLOSED/box:1").engines(ASKED),
     row("search REGISTRY"),
     row("search http://x/y"),
     row("search --limit x REGISTRY"),
