@@ -57,10 +57,6 @@ async fn run(server: &Server, failpoint: &str) -> ExitStatus {
 }
 
 /// A registry that takes pieces only, so that all steps are gone through.
-#[expect(
-    clippy::field_reassign_with_default,
-    reason = "the other fields are the other module's own"
-)]
 fn taking() -> Arc<Taking> {
     let mut taking = Taking::default();
     taking.most = Some(20_000);
