@@ -186,9 +186,6 @@ impl Document {
         if members.schema_version != 2 {
             return Err(ManifestFault::Schema(members.schema_version));
         }
-        if members.manifests.is_some() && (members.config.is_some() || members.layers.is_some()) {
-            return Err(ManifestFault::Ambiguous);
-        }
         let is_index = members.manifests.is_some();
         let media_type = agreed_type(sent_as, members.media_type, is_index)?;
         match media_type.as_str() {

@@ -5,6 +5,7 @@
 mod auth;
 mod blob;
 mod certificates;
+mod crash;
 mod listing;
 mod manifest;
 mod proxy;
