@@ -26,7 +26,11 @@ struct Server(Child);
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.0.kill().ok();
+        // By a signal that nginx hands on to its workers.
+        let id = i32::try_from(self.0.id()).ok();
+        if let Some(id) = id.and_then(rustix::process::Pid::from_raw) {
+            rustix::process::kill_process(id, rustix::process::Signal::TERM).ok();
+        }
         self.0.wait().ok();
     }
 }

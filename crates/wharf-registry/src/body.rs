@@ -12,6 +12,7 @@ use futures_util::stream;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
+use tokio::task::JoinHandle;
 
 /// Bytes of a file read at a time.
 const PIECE: usize = 256 * 1024;
@@ -36,18 +37,23 @@ pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
         .boxed_unsync()
 }
 
-/// `length` bytes of a file from where it stands.
+/// `length` bytes of a file from where it stands. While one piece is sent the next is read.
 pub(crate) fn file(file: File, length: u64) -> Body {
-    let pieces = stream::try_unfold((file, length), |(file, rest)| async move {
-        if rest == 0 {
+    let first = (length > 0).then(|| read(file, length));
+    let pieces = stream::try_unfold((first, length), |(next, rest)| async move {
+        let Some(next) = next else {
             return Ok(None);
-        }
-        let read = tokio::task::spawn_blocking(move || piece(file, rest)).await;
-        let (file, piece) = read.map_err(io::Error::other)??;
+        };
+        let (file, piece) = next.await.map_err(io::Error::other)??;
         let rest = rest.saturating_sub(piece.len() as u64);
-        Ok(Some((Frame::data(piece), (file, rest))))
+        let next = (rest > 0).then(|| read(file, rest));
+        Ok(Some((Frame::data(piece), (next, rest))))
     });
     StreamBody::new(pieces).boxed_unsync()
+}
+
+fn read(file: File, rest: u64) -> JoinHandle<io::Result<(File, Bytes)>> {
+    tokio::task::spawn_blocking(move || piece(file, rest))
 }
 
 fn piece(mut file: File, rest: u64) -> io::Result<(File, Bytes)> {

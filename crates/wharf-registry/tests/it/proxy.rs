@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use serde_json::json;
-use wharf_registry::{Access, Proxies, ProxySettings, Retention, Service, Upstream};
+use wharf_registry::{Access, Proxies, ProxySettings, Service, Upstream};
 use wharf_types::Digest;
 
 use crate::client::Registry;
@@ -180,6 +180,11 @@ fn fake(length: usize) -> (SocketAddr, mpsc::Sender<Vec<u8>>) {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { return };
+            // TLS is tried first, and not spoken here.
+            let mut first = [0];
+            if stream.peek(&mut first).is_err() || first != *b"G" {
+                continue;
+            }
             let mut reader = BufReader::new(stream.try_clone().expect("a socket"));
             let mut lines = reader.by_ref().lines();
             let first = lines.next().and_then(Result::ok).unwrap_or_default();
