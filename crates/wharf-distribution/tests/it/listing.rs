@@ -161,7 +161,7 @@ async fn a_login_with_a_password_is_checked() {
     assert_eq!(
         error.to_string(),
         format!(
-            "Get \"http://{}/v2/\": unauthorized: authentication required",
+            "login attempt to http://{}/v2/ failed with status: 401 Unauthorized",
             server.name()
         )
     );
