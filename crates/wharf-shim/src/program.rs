@@ -45,9 +45,13 @@ fn view(program: &Path, elsewhere: &Path) -> io::Result<OwnedFd> {
     let mount = rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let view = rustix::fs::openat(&mount, Path::new(name), flags, Mode::empty())?;
-    // What was found there must be the program, and not what has taken its name since.
-    let (seen, meant) = (rustix::fs::fstat(&view)?, rustix::fs::stat(&program)?);
-    match (seen.st_ino, seen.st_size) == (meant.st_ino, meant.st_size) {
+    // What was found there must be the program, and not what has taken its name since. An overlay of two file
+    // systems has inode numbers of its own.
+    let marks = |stat: rustix::fs::Stat| {
+        let written = (stat.st_mtime, stat.st_mtime_nsec);
+        (stat.st_size, written, stat.st_mode, stat.st_uid)
+    };
+    match marks(rustix::fs::fstat(&view)?) == marks(rustix::fs::stat(&program)?) {
         true => Ok(view),
         false => Err(io::ErrorKind::NotFound.into()),
     }
@@ -89,14 +93,20 @@ mod tests {
 
     #[test]
     fn the_view_cannot_be_written_and_shares_the_file() {
+        let beside = tempfile::tempdir().expect("dir");
+        check_view(beside.path());
+        // As where an engine's own files are on a tmpfs.
+        let memory = tempfile::tempdir_in("/dev/shm").expect("dir");
+        check_view(memory.path());
+    }
+
+    fn check_view(elsewhere: &Path) {
         let dir = tempfile::tempdir().expect("dir");
-        let (place, elsewhere) = (dir.path().join("a:b"), dir.path().join("other"));
-        for directory in [&place, &elsewhere] {
-            std::fs::create_dir(directory).expect("directory");
-        }
+        let place = dir.path().join("a:b");
+        std::fs::create_dir(&place).expect("directory");
         let program = place.join("program");
         std::fs::write(&program, "#!/bin/true\n").expect("file");
-        let view = match view(&program, &elsewhere) {
+        let view = match view(&program, elsewhere) {
             Ok(view) => view,
             // Without the right to mount there is only the copy.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return,

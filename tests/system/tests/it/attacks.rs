@@ -27,6 +27,50 @@ impl Sentinel {
     }
 }
 
+/// CVE-2019-5736: a program of the container's that is the shim's own, by `/proc/self/exe`, is held open, and written
+/// when nobody executes it any more.
+#[test]
+fn attack_r1_the_shims_executable_cannot_be_written() {
+    let Some(engine) = engine() else { return };
+    let program = wharf_tests_system::binary::wharf();
+    let before = std::fs::read(&program).unwrap();
+    let all = ["--cap-add=ALL", "--security-opt", "seccomp=unconfined"];
+    let entered = [
+        "--entrypoint",
+        "/proc/self/exe",
+        "busybox",
+        "init",
+        "--",
+        "sleep",
+        "1000",
+    ];
+    let line = [&["run", "-d", "--name", "box"], &all[..], &entered].concat();
+    engine.wharf(&line).succeeded();
+    let script = "readlink /proc/1/exe; echo x >> /proc/1/exe; exec 3</proc/1/exe; echo x >> /proc/self/fd/3; \
+                  mount -o remount,rw /proc/1/exe; dd if=/dev/zero of=/proc/1/exe bs=1 count=1 conv=notrunc; true";
+    let tried = engine.wharf(&["exec", "box", "sh", "-c", script]);
+    assert_eq!(
+        tried.stderr.matches("Read-only file system").count(),
+        3,
+        "{tried:?}"
+    );
+    // Held over the end of the process that executes it.
+    let held = "/proc/1/exe init -- sleep 2 & sleep 1; exec 3</proc/$!/exe; wait; echo x >> /proc/self/fd/3; true";
+    let tried = engine.wharf(&["exec", "box", "sh", "-c", held]);
+    assert!(!tried.stderr.is_empty(), "{tried:?}");
+    assert!(
+        std::fs::read(&program).unwrap() == before,
+        "the program was changed"
+    );
+    assert_eq!(
+        engine
+            .wharf(&["run", "--rm", "busybox", "echo", "fine"])
+            .out(),
+        "fine"
+    );
+    engine.finish();
+}
+
 #[test]
 fn attack_r2_workdir_in_proc_self_fd() {
     let Some(engine) = engine() else { return };

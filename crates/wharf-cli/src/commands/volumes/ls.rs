@@ -114,4 +114,5 @@ fn row(volume: &Volume) -> Row {
         ),
         ("Status", unknown()),
     ])
+    .with_labels(volume.labels.iter().flatten())
 }

@@ -266,7 +266,7 @@ pub(super) static CONTAINERS: &[Row] = &[
         "inspect -f '{{with .Config}}{{json .Cmd}} {{json .Labels}} {{json .ExposedPorts}} {{.Image}} {{.StopTimeout}} {{.Tty}} {{.OpenStdin}} {{json .Entrypoint}}{{end}}' full",
     ),
     row(
-        "inspect -f '{{range .Mounts}}{{.Type}} {{.Destination}} {{.Mode}} {{.RW}} {{.Propagation}};{{end}}' full",
+        "inspect -f '{{range .Mounts}}{{if eq .Type \"bind\"}}{{.Destination}} {{.Mode}} {{.RW}} {{.Propagation}}{{end}}{{end}}' full",
     ),
     row("rm -v full"),
 ];

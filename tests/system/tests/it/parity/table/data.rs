@@ -17,7 +17,9 @@ pub(in super::super) static VOLUMES: &[Row] = &[
     row("volume ls -q"),
     row("volume ls --filter name=dat"),
     row("volume ls --filter driver=local -q"),
-    row("volume ls --filter label=a=b --format '{{.Name}} {{.Driver}} {{.Scope}} {{.Labels}}'"),
+    row(
+        "volume ls --filter label=a=b --format '{{.Name}} {{.Driver}} {{.Scope}} {{.Label \"a\"}}'",
+    ),
     row("volume ls --filter dangling=true -q"),
     row("volume ls --filter dangling=maybe"),
     row("volume ls --filter nosuch=1"),
@@ -38,7 +40,7 @@ pub(in super::super) static VOLUMES: &[Row] = &[
     row("run --rm --volumes-from user:ro busybox cat /data/file"),
     row("run --rm --volumes-from nosuch busybox true"),
     row(
-        "inspect -f '{{range .Mounts}}{{.Type}} {{.Driver}} {{.Destination}} {{.Mode}} {{.RW}} {{.Propagation}};{{end}}' user",
+        "inspect -f '{{range .Mounts}}{{if eq .Destination \"/data\"}}{{.Type}} {{.Driver}} {{.Mode}} {{.RW}} {{.Propagation}}{{end}}{{end}}' user",
     ),
     row("ps -a --filter volume=data --format '{{.Names}}'"),
     row("volume rm data"),
