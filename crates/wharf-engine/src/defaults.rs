@@ -11,6 +11,7 @@ use std::time::Duration;
 use wharf_wire as wire;
 
 use crate::error::Error;
+use crate::images::ImageCollection;
 use crate::inner::Inner;
 use crate::registries::RegistrySettings;
 use crate::security::Security;
@@ -49,6 +50,8 @@ pub struct Defaults {
     pub shutdown_timeout: Duration,
     /// How registries are reached.
     pub registries: RegistrySettings,
+    /// When images go by themselves; without it never.
+    pub image_collection: Option<ImageCollection>,
 }
 
 /// A runtime that is a program of its own.
@@ -80,6 +83,7 @@ impl Default for Defaults {
             seccomp: None,
             shutdown_timeout: Duration::from_secs(15),
             registries: RegistrySettings::default(),
+            image_collection: None,
         }
     }
 }
@@ -93,6 +97,9 @@ impl Defaults {
         crate::logs::check(&mut self.log.clone())?;
         crate::runtimes::find(&self.runtime, self)?;
         self.registries.check()?;
+        if let Some(collection) = &self.image_collection {
+            collection.check()?;
+        }
         Security::read(&wire::HostConfig::default(), self).map(drop)
     }
 
@@ -189,6 +196,7 @@ impl Inner {
             tracing::error!(%error, "the settings about registries do not count");
         }
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(defaults);
+        self.collecting.notify_one();
         self.events.tell("daemon", "reload", &self.id, told);
     }
 }

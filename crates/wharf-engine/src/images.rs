@@ -18,6 +18,7 @@ use crate::records::{Change, Durability, Records};
 mod archive;
 mod builtin;
 mod changes;
+mod collection;
 mod list;
 mod names;
 mod pattern;
@@ -33,6 +34,7 @@ use names::{Given, NameRecord, Names, is_digest, known, named};
 
 pub use archive::ImportRequest;
 pub(crate) use changes::apply_all as apply_changes;
+pub use collection::ImageCollection;
 pub(crate) use list::moment;
 pub(crate) use platform::foreign;
 pub(crate) use pull::configuration;
@@ -47,6 +49,8 @@ pub(crate) struct Images {
     names: Mutex<Names>,
     /// Images that have been read: documents never change, so what was read once stays true.
     read: Mutex<HashMap<Digest, Arc<Image>>>,
+    /// When containers were made of images, since the engine began.
+    used: Mutex<HashMap<Digest, Timestamp>>,
 }
 
 /// A container that uses an image.
@@ -81,6 +85,7 @@ impl Images {
             store,
             names: Mutex::new(names),
             read: Mutex::default(),
+            used: Mutex::default(),
         }
     }
 
@@ -106,6 +111,7 @@ impl Images {
             "" => found.id,
             platform => self.for_platform(name, &found, platform)?,
         };
+        self.note_use(id);
         Ok((id, self.image(&id)?))
     }
 

@@ -5,6 +5,9 @@
 //! - one task a running container ([`crate::supervise`]), until its shim has gone;
 //! - the records' thread, the shim pool's thread, the network's threads: each ends when its owner
 //!   here is dropped;
+//! - the images' task, which looks at the disk when an image has come in and, if images are to go by
+//!   themselves, every few minutes;
+//! - a task a layer that comes in or goes out, as long as somebody waits for it;
 //! - the trash's task, which deletes what has been removed, one at a time;
 //! - the task that waits for the next health probe, and one for each probe under way;
 //! - the task that reads what containers use, while somebody listens;
@@ -73,6 +76,8 @@ pub(crate) struct Inner {
     pub(crate) registries: Registries,
     /// Wakes the task that deletes what has been removed.
     pub(crate) trash: Arc<Notify>,
+    /// Has the task that collects images look at the disk.
+    pub(crate) collecting: Notify,
     pub(crate) closing: watch::Sender<bool>,
     /// Held until the engine shuts down: no other works on the same roots.
     pub(crate) locks: Mutex<Vec<std::fs::File>>,

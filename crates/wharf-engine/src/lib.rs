@@ -87,7 +87,7 @@ pub use defaults::{Defaults, NamedRuntime, OWN_RUNTIME};
 pub use engine::Engine;
 pub use error::{Error, ErrorKind};
 pub use hello::GREETING;
-pub use images::{ImportRequest, ProgressSender, PullRequest, PushRequest};
+pub use images::{ImageCollection, ImportRequest, ProgressSender, PullRequest, PushRequest};
 pub use open::OpenError;
 pub use registries::RegistrySettings;
 pub use stop::Stopped;

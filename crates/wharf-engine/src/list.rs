@@ -158,7 +158,7 @@ impl<'a> Selection<'a> {
                 // An image that is not there has no containers.
                 filters
                     .get("ancestor")
-                    .filter_map(|name| Some(images.id_of(name).ok()?))
+                    .filter_map(|name| images.id_of(name).ok())
                     .collect()
             }),
             exposed: port_set(filters, "expose")?,

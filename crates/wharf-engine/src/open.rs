@@ -158,6 +158,7 @@ impl Inner {
             user_namespaces,
             compressing: Arc::new(Semaphore::new(1)),
             volumes,
+            collecting: Notify::new(),
             trash: Arc::new(Notify::new()),
             closing: watch::Sender::new(false),
             locks: Mutex::new(locks),
@@ -169,6 +170,7 @@ impl Inner {
             inner.registry.insert(container);
         }
         inner.keep_trash_empty();
+        inner.collect_images();
         inner.keep_probing();
         inner
             .recover(survey)

@@ -138,6 +138,9 @@ impl Inner {
         let mut attributes = labels.unwrap_or_default();
         attributes.insert("name".to_owned(), shown.to_owned());
         self.events.tell("image", action, id, attributes);
+        if matches!(action, "pull" | "load" | "import") {
+            self.collecting.notify_one();
+        }
     }
 
     /// See [`crate::Engine::list`].

@@ -133,7 +133,7 @@ impl Inner {
             } = &*engine;
             // That nobody listens is no reason to stop: it takes no longer than to say so.
             images.pull_built_in(records, program, &name, |line| {
-                drop(listener.blocking_send(line))
+                drop(listener.blocking_send(line));
             })?;
             let attributes = [("name".to_owned(), name.familiar_name())];
             engine

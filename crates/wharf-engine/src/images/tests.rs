@@ -24,14 +24,14 @@ fn tar(name: &str) -> Vec<u8> {
     block
 }
 
-struct Fixture {
-    images: Images,
+pub(super) struct Fixture {
+    pub(super) images: Images,
     records: Records,
     directory: tempfile::TempDir,
 }
 
 impl Fixture {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::at(tempfile::tempdir().expect("a directory"))
     }
 
@@ -57,7 +57,7 @@ impl Fixture {
         Self::at(directory)
     }
 
-    fn import(&self, file: &str, repo: &str) -> Digest {
+    pub(super) fn import(&self, file: &str, repo: &str) -> Digest {
         let request = ImportRequest {
             repo: repo.to_owned(),
             ..ImportRequest::default()

@@ -87,6 +87,7 @@ pub(super) static KEYS: &[Key] = &[
         "icc",
         Form::Only(true, "containers of the default bridge reach each other"),
     ),
+    live("image-collection", Form::Object),
     live("init", Form::Truth),
     live("insecure-registries", Form::List),
     key("ip", Form::Text),

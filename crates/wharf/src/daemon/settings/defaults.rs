@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use wharf_cli::options::{size, ulimit};
-use wharf_engine::{Defaults, NamedRuntime, OWN_RUNTIME};
+use wharf_engine::{Defaults, ImageCollection, NamedRuntime, OWN_RUNTIME};
 
 use super::{SettingsError, invalid};
 use crate::daemon::values::Values;
@@ -46,9 +46,46 @@ pub(super) fn read(values: &Values) -> Result<Defaults, SettingsError> {
         seccomp: seccomp(values)?,
         shutdown_timeout: shutdown_timeout(values).unwrap_or(default.shutdown_timeout),
         registries: super::registries::read(values)?,
+        image_collection: image_collection(values)?,
     };
     defaults.check()?;
     Ok(defaults)
+}
+
+/// `{"high": 85, "low": 70, "keep": ["debian:*"]}`
+fn image_collection(values: &Values) -> Result<Option<ImageCollection>, SettingsError> {
+    if values.get("image-collection").is_none() {
+        return Ok(None);
+    }
+    let (mut high, mut low, mut keep) = (None, None, Vec::new());
+    for (name, value) in values.object("image-collection") {
+        let percent = || value.as_u64().and_then(|number| u8::try_from(number).ok());
+        match name.as_str() {
+            "high" => high = percent(),
+            "low" => low = percent(),
+            "keep" => {
+                let list = value.as_array().map(|list| {
+                    let words = list.iter().map(|word| word.as_str().map(str::to_owned));
+                    words.collect::<Option<Vec<String>>>()
+                });
+                keep = list.flatten().ok_or_else(|| {
+                    invalid("image-collection", name, "a list of patterns is expected")
+                })?;
+            }
+            _ => {
+                return Err(invalid(
+                    "image-collection",
+                    name,
+                    "it has high, low and keep",
+                ));
+            }
+        }
+    }
+    let (Some(high), Some(low)) = (high, low) else {
+        let reason = "high and low are percentages of the disk";
+        return Err(invalid("image-collection", "high, low", reason));
+    };
+    Ok(Some(ImageCollection { high, low, keep }))
 }
 
 /// The first is the one that goes without saying.
