@@ -197,7 +197,7 @@ async fn pull(call: Call, query: ImageCreateQuery) -> Result<Body, Failure> {
         name,
         all_tags,
         platform: query.platform,
-        auth: auth(&call)?,
+        auth: auth(&call),
     };
     let engine = call.engine;
     told("pull an image", move |progress| async move {
@@ -216,7 +216,7 @@ async fn push(call: Call) -> Result<Answer, Failure> {
     let request = PushRequest {
         name,
         platform: query.platform,
-        auth: auth(&call)?,
+        auth: auth(&call),
     };
     let engine = call.engine;
     let body = told("push an image", move |progress| async move {
@@ -227,13 +227,13 @@ async fn push(call: Call) -> Result<Answer, Failure> {
 
 async fn search(call: Call) -> Result<Answer, Failure> {
     let query = ImageSearchQuery::read(&call.query)?;
-    let auth = auth(&call)?;
+    let auth = auth(&call);
     let found = call.engine.image_search(&query, &auth).await?;
     Ok(answer::json(&found))
 }
 
 async fn distribution(call: Call) -> Result<Answer, Failure> {
-    let auth = auth(&call)?;
+    let auth = auth(&call);
     let found = call.engine.distribution(call.name(), &auth).await?;
     Ok(answer::json(&found))
 }
@@ -248,12 +248,16 @@ fn invalid_reference(error: ReferenceError) -> Failure {
     Failure::invalid(error.to_string())
 }
 
-/// Reads who asks, for the registry.
-fn auth(call: &Call) -> Result<AuthConfig, Failure> {
+/// Reads who asks, for the registry. What cannot be read is nobody, as with Docker: clients send all kinds
+/// of nothing.
+fn auth(call: &Call) -> AuthConfig {
     let header = call.request.headers().get(wharf_wire::AUTH_HEADER);
-    let text = header.map_or(Ok(""), |value| value.to_str()).ok();
-    text.and_then(AuthConfig::from_header)
-        .ok_or_else(|| Failure::invalid("invalid X-Registry-Auth header: not a document in base64"))
+    let text = header.and_then(|value| value.to_str().ok());
+    let auth = text.map(AuthConfig::from_header);
+    if matches!(auth, Some(None)) {
+        tracing::debug!("the header X-Registry-Auth cannot be read");
+    }
+    auth.flatten().unwrap_or_default()
 }
 
 /// Sends a line of progress. The work goes on when nobody listens: it is wanted all the same.
