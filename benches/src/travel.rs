@@ -14,9 +14,11 @@ use wharf_tests_system::{ForeignRegistry, Registry};
 
 use crate::options::Options;
 use crate::peers::travel::Move;
-use crate::peers::{Peer, Peers, unique};
+use crate::peers::{Peer, Peers, report, unique};
 use crate::sample::{Samples, time};
 use crate::table::{Figure, Row};
+
+use archive::{Variant, Variants};
 
 /// Most rounds: each moves some gigabytes.
 const ROUNDS_MAX: usize = 5;
@@ -64,12 +66,12 @@ impl Server {
         }
     }
 
-    fn image(&self) -> String {
+    fn image(&self, tag: usize) -> String {
         let address = match self {
             Self::Foreign(registry) => registry.address(),
             Self::Own(registry) => registry.address(),
         };
-        format!("{address}/travel:1")
+        format!("{address}/travel:{tag}")
     }
 }
 
@@ -85,27 +87,43 @@ pub(crate) fn travel_own(peers: &mut Peers, options: &Options) -> Result<Vec<Row
 
 fn measure(peers: &Peers, options: &Options, own: bool) -> Result<Vec<Row>> {
     let directory = Directory::make()?;
-    let archive = archive::write(&directory.0)?;
+    let variants = Variants::prepare(&directory.0)?;
     let shared = Server::start(own);
     let peers: Vec<&Peer> = peers
         .list
         .iter()
         .filter(|peer| peer.moves_images())
         .collect();
-    let mut trips = Vec::new();
-    for peer in &peers {
-        trips.push(Trip {
+    let rounds = options.runs.clamp(1, ROUNDS_MAX);
+    let mut cargo = Vec::new();
+    for round in 0..rounds {
+        let loaded = variants.write(2 * round)?;
+        let pulled = variants.write(2 * round + 1)?;
+        let remote = shared.image(round);
+        publish(&peers, &pulled, &remote)?;
+        std::fs::remove_file(&pulled.archive)?;
+        cargo.push((loaded, remote));
+    }
+    let mut trips: Vec<Trip> = peers
+        .iter()
+        .map(|peer| Trip {
             peer,
             own,
-            archive: &archive,
             directory: &directory.0,
             samples: MEASURES.map(|_| Samples::default()),
-        });
-    }
-    publish(&peers, &archive, &shared.image())?;
-    for _ in 0..options.runs.clamp(1, ROUNDS_MAX) {
+        })
+        .collect();
+    report("travel: all is prepared, the measurement begins");
+    for (loaded, remote) in &cargo {
         for trip in &mut trips {
-            trip.go(&shared.image())?;
+            trip.go(loaded, remote)?;
+        }
+    }
+    report("travel: the measurement has ended");
+    for trip in &trips {
+        for (loaded, remote) in &cargo {
+            trip.untimed(Move::Remove(&loaded.name))?;
+            trip.untimed(Move::Remove(remote))?;
         }
     }
     let mut rows = Vec::new();
@@ -125,21 +143,22 @@ fn measure(peers: &Peers, options: &Options, own: bool) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Has the registry hold the image compressed by gzip.
-fn publish(peers: &[&Peer], archive: &Path, name: &str) -> Result<()> {
+/// Has the registry hold an image compressed by gzip.
+fn publish(peers: &[&Peer], variant: &Variant, remote: &str) -> Result<()> {
+    let (archive, name) = (variant.archive.as_path(), variant.name.as_str());
     if let Some(command) = peers
         .iter()
-        .find_map(|peer| peer.move_command(Move::PushArchive(archive, name)))
+        .find_map(|peer| peer.move_command(Move::PushArchive(archive, remote)))
     {
         return time(command).map(drop);
     }
     let peer = peers.first().context("no peer moves images")?;
     for what in [
         Move::Load(archive),
-        Move::Tag(archive::NAME, name),
-        Move::Push(name),
+        Move::Tag(name, remote),
+        Move::Push(remote),
+        Move::Remove(remote),
         Move::Remove(name),
-        Move::Remove(archive::NAME),
     ] {
         if let Some(command) = peer.move_command(what) {
             time(command)?;
@@ -148,31 +167,28 @@ fn publish(peers: &[&Peer], archive: &Path, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// What one peer does in a round.
+/// What one peer does, and how long it took.
 struct Trip<'a> {
     peer: &'a Peer,
     own: bool,
-    archive: &'a Path,
     directory: &'a Path,
     samples: [Samples; MEASURES.len()],
 }
 
 impl Trip<'_> {
-    fn go(&mut self, shared: &str) -> Result<()> {
-        self.sample(LOAD, Move::Load(self.archive))?;
-        self.save(SAVE_LOADED, archive::NAME)?;
-        self.push(PUSH_LOADED, archive::NAME)?;
-        self.untimed(Move::Remove(archive::NAME))?;
-        self.sample(PULL, Move::Pull(shared))?;
+    /// One round.
+    fn go(&mut self, loaded: &Variant, remote: &str) -> Result<()> {
+        self.sample(LOAD, Move::Load(&loaded.archive))?;
+        self.save(SAVE_LOADED, &loaded.name)?;
+        self.push(loaded)?;
+        self.sample(PULL, Move::Pull(remote))?;
         for _ in 0..PRESENT {
             std::thread::sleep(APART);
-            self.sample(PRESENT_PULL, Move::Pull(shared))?;
+            self.sample(PRESENT_PULL, Move::Pull(remote))?;
         }
-        self.push(PUSH_PULLED, shared)?;
-        self.save(SAVE_PULLED, shared)?;
-        self.untimed(Move::Remove(shared))?;
-        self.peer.forget()?;
-        Ok(())
+        self.push_again(remote)?;
+        self.save(SAVE_PULLED, remote)?;
+        Ok(self.peer.forget()?)
     }
 
     fn save(&mut self, measure: &str, name: &str) -> Result<()> {
@@ -184,14 +200,20 @@ impl Trip<'_> {
         Ok(())
     }
 
-    fn push(&mut self, measure: &str, name: &str) -> Result<()> {
+    fn push(&mut self, loaded: &Variant) -> Result<()> {
         let server = Server::start(self.own);
-        let remote = server.image();
-        if measure == PUSH_LOADED {
-            self.sample(measure, Move::PushArchive(self.archive, &remote))?;
-        }
-        self.untimed(Move::Tag(name, &remote))?;
-        self.sample(measure, Move::Push(&remote))?;
+        let remote = server.image(1);
+        self.sample(PUSH_LOADED, Move::PushArchive(&loaded.archive, &remote))?;
+        self.untimed(Move::Tag(&loaded.name, &remote))?;
+        self.sample(PUSH_LOADED, Move::Push(&remote))?;
+        self.untimed(Move::Remove(&remote))
+    }
+
+    fn push_again(&mut self, pulled: &str) -> Result<()> {
+        let server = Server::start(self.own);
+        let remote = server.image(1);
+        self.untimed(Move::Tag(pulled, &remote))?;
+        self.sample(PUSH_PULLED, Move::Push(&remote))?;
         self.untimed(Move::Remove(&remote))
     }
 

@@ -12,29 +12,85 @@ use wharf_tests_system::image::{self, Archive, sha256};
 
 use crate::sample::time;
 
-/// What the archive calls the image.
-pub(super) const NAME: &str = "wharf.example/travel:1";
+/// The image in variants that have no layer in common, and differ in one small file of each: so each
+/// can come in as if nothing like it had been there, without anything being removed before.
+/// (Removing is not without a trace: ext4 leaves the inodes of files deleted in the last minute alone,
+/// and looks through all of them for each file that is made.)
+pub(super) struct Variants {
+    directory: PathBuf,
+    layers: Vec<String>,
+}
+
+/// One of them.
+pub(super) struct Variant {
+    pub(super) archive: PathBuf,
+    /// What the archive calls the image.
+    pub(super) name: String,
+}
 
 /// Layers of one small file each, as a program's own steps make them.
 const SMALL_LAYERS: usize = 4;
 
-/// Writes the archive into a directory.
-pub(super) fn write(directory: &Path) -> Result<PathBuf> {
-    let mut layers = Vec::new();
-    debian_layers(directory, &mut layers)?;
-    for number in 0..SMALL_LAYERS {
-        let name = format!("small-{number}");
-        let mut archive = Archive::new(File::create(directory.join(&name))?);
-        let program = format!("print({number})\n").repeat(500);
-        archive.file(&format!("srv/{name}.py"), 0o644, program.as_bytes())?;
-        archive.finish()?.flush()?;
-        layers.push(name);
+impl Variants {
+    /// Makes what they have in common, in a directory.
+    pub(super) fn prepare(directory: &Path) -> Result<Self> {
+        let mut layers = Vec::new();
+        debian_layers(directory, &mut layers)?;
+        for number in 0..SMALL_LAYERS {
+            let name = format!("small-{number}");
+            let mut archive = Archive::new(File::create(directory.join(&name))?);
+            let program = format!("print({number})\n").repeat(500);
+            archive.file(&format!("srv/{name}.py"), 0o644, program.as_bytes())?;
+            archive.finish()?.flush()?;
+            layers.push(name);
+        }
+        Ok(Self {
+            directory: directory.to_owned(),
+            layers,
+        })
     }
-    let mut diff_ids = Vec::new();
-    for layer in &layers {
-        let bytes = std::fs::read(directory.join(layer))?;
-        diff_ids.push(format!("sha256:{}", sha256(&bytes)));
+
+    /// Writes one as an archive, which the caller removes.
+    pub(super) fn write(&self, number: usize) -> Result<Variant> {
+        let place = self.directory.join(format!("variant-{number}"));
+        std::fs::create_dir(&place)?;
+        let mut diff_ids = Vec::new();
+        for layer in &self.layers {
+            std::fs::copy(self.directory.join(layer), place.join(layer))?;
+            let mark = format!("variant-of-{layer}");
+            std::fs::write(place.join(&mark), number.to_string())?;
+            let mut command = Command::new("tar");
+            command.arg("-r").arg("-f").arg(place.join(layer));
+            command.arg("-C").arg(&place).arg(&mark);
+            time(command)?;
+            let bytes = std::fs::read(place.join(layer))?;
+            diff_ids.push(format!("sha256:{}", sha256(&bytes)));
+        }
+        let name = format!("wharf.example/travel:{number}");
+        let configuration = configuration(&self.layers, &diff_ids)?;
+        let configuration_name = format!("{}.json", sha256(&configuration));
+        std::fs::write(place.join(&configuration_name), configuration)?;
+        let manifest =
+            json!([{ "Config": configuration_name, "RepoTags": [name], "Layers": self.layers }]);
+        std::fs::write(place.join("manifest.json"), serde_json::to_vec(&manifest)?)?;
+        let archive = self.directory.join(format!("image-{number}.tar"));
+        let mut command = Command::new("tar");
+        command
+            .arg("-c")
+            .arg("-f")
+            .arg(&archive)
+            .arg("-C")
+            .arg(&place);
+        command
+            .args(&self.layers)
+            .args([configuration_name.as_str(), "manifest.json"]);
+        time(command)?;
+        std::fs::remove_dir_all(place)?;
+        Ok(Variant { archive, name })
     }
+}
+
+fn configuration(layers: &[String], diff_ids: &[String]) -> Result<Vec<u8>> {
     let architecture = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
@@ -52,30 +108,7 @@ pub(super) fn write(directory: &Path) -> Result<PathBuf> {
         "rootfs": { "type": "layers", "diff_ids": diff_ids },
         "history": history,
     });
-    let configuration = serde_json::to_vec(&configuration)?;
-    let configuration_name = format!("{}.json", sha256(&configuration));
-    std::fs::write(directory.join(&configuration_name), configuration)?;
-    let manifest = json!([{ "Config": configuration_name, "RepoTags": [NAME], "Layers": layers }]);
-    std::fs::write(
-        directory.join("manifest.json"),
-        serde_json::to_vec(&manifest)?,
-    )?;
-    let path = directory.join("image.tar");
-    let mut command = Command::new("tar");
-    command
-        .arg("-c")
-        .arg("-f")
-        .arg(&path)
-        .arg("-C")
-        .arg(directory);
-    command
-        .args(&layers)
-        .args([configuration_name.as_str(), "manifest.json"]);
-    time(command)?;
-    for layer in &layers {
-        std::fs::remove_file(directory.join(layer))?;
-    }
-    Ok(path)
+    Ok(serde_json::to_vec(&configuration)?)
 }
 
 /// Cuts a file system with Python in two: what a plain Debian has too, and the rest.
