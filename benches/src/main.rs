@@ -13,6 +13,7 @@ mod peers;
 mod sample;
 mod scenarios;
 mod table;
+mod travel;
 
 use anyhow::Result;
 

@@ -4,10 +4,11 @@ use anyhow::{Result, bail};
 
 const USAGE: &str = "\
 usage: wharf-benches [--runs N] [--containers N] [--peers a,b] [--scenarios a,b]
-  --runs N        samples of each measurement (default 100)
+  --runs N        samples of each measurement (default 100; of travel at most 5)
   --containers N  containers that run beside it in the crowded measurements (default 200)
-  --peers         of wharf, wharf-runtime, docker, podman, runc, crun (default: all installed)
-  --scenarios     of run, sequence, lifecycle, crowded, restart, listing, execs (default: all)";
+  --peers         of wharf, wharf-runtime, docker, podman, runc, crun, skopeo (default: all installed)
+  --scenarios     of run, sequence, lifecycle, crowded, restart, listing, execs, travel,
+                  travel-own (default: all)";
 
 /// What to measure.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! The programs that are compared, each in directories of its own.
 
 mod docker;
+pub(crate) mod travel;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -60,6 +61,8 @@ enum Language {
     },
     /// `run -b BUNDLE ID`.
     Oci { busybox: PathBuf, debian: PathBuf },
+    /// `copy FROM TO`, with the directory that images are pulled into: they are not unpacked.
+    Copy { layout: PathBuf },
 }
 
 impl Peer {
@@ -116,6 +119,7 @@ impl Peer {
                     .arg(bundle)
                     .arg(unique("bench"));
             }
+            Language::Copy { .. } => return None,
         }
         Some(command)
     }
@@ -179,7 +183,15 @@ impl Peers {
             directory,
         };
         let roots = peers.unpack_roots()?;
-        for name in ["wharf", "wharf-runtime", "docker", "podman", "runc", "crun"] {
+        for name in [
+            "wharf",
+            "wharf-runtime",
+            "docker",
+            "podman",
+            "runc",
+            "crun",
+            "skopeo",
+        ] {
             if !options.wants_peer(name) {
                 continue;
             }
@@ -253,6 +265,16 @@ impl Peers {
                 }
             }
             "podman" => self.podman(name, found("podman")?, roots)?,
+            "skopeo" => {
+                let layout = self.directory.join("skopeo");
+                return Ok(Peer {
+                    name,
+                    program: found(name)?,
+                    global: Vec::new(),
+                    language: Language::Copy { layout },
+                    server: Server::None,
+                });
+            }
             "wharf-runtime" => {
                 let global = vec!["runtime".to_owned()];
                 self.runtime(name, wharf()?, global, roots)?

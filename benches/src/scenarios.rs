@@ -9,6 +9,7 @@ use crate::options::Options;
 use crate::peers::{Operation, Peer, Peers, unique};
 use crate::sample::{Samples, time};
 use crate::table::{Figure, Row};
+use crate::travel;
 
 /// Runs in one turn of a peer.
 const BURST: usize = 10;
@@ -57,6 +58,14 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         name: "execs",
         measure: execs,
+    },
+    Scenario {
+        name: "travel",
+        measure: travel::travel,
+    },
+    Scenario {
+        name: "travel-own",
+        measure: travel::travel_own,
     },
 ];
 

@@ -130,6 +130,8 @@ impl Store {
         ] {
             files::ensure_directory(&root.join(name))?;
         }
+        // Layers are unpacked there, and stay where they were put when they are renamed.
+        files::spread_directories(&root.join("tmp"));
         let lock = lock(&root)?;
         let layers = Layers::new(root.join("layers"));
         let state = State::new(
