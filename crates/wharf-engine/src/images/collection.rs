@@ -5,7 +5,8 @@
 //! running or not, and so do names that are to be kept. When an image was last used is known since the
 //! engine began; before that it counts when its last name was given.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -152,10 +153,16 @@ impl Inner {
 impl Images {
     /// Remembers that an image is used.
     pub(super) fn note_use(&self, id: Digest) {
-        let mut used = self.used.lock();
-        used.as_deref_mut()
-            .map(|used| used.insert(id, Timestamp::now()))
-            .ok();
+        self.used().insert(id, Timestamp::now());
+    }
+
+    /// Forgets an image that has gone.
+    pub(super) fn forget_use(&self, id: &Digest) {
+        self.used().remove(id);
+    }
+
+    fn used(&self) -> MutexGuard<'_, HashMap<Digest, Timestamp>> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the images that may go, the one that was used longest ago first.
@@ -164,8 +171,7 @@ impl Images {
         wanted: &ImageCollection,
         unused: &dyn Fn(&Digest) -> bool,
     ) -> Vec<(Digest, Vec<Reference>)> {
-        let used = self.used.lock().map(|used| used.clone());
-        let used = used.unwrap_or_default();
+        let used = self.used().clone();
         let mut candidates: Vec<_> = {
             let names = self.names();
             let images = names.images.iter();

@@ -248,21 +248,21 @@ impl Pull<'_> {
         }
     }
 
-    /// Returns the image when it was pulled by this very document before.
+    /// Returns the image when it was pulled by this very document before. An index may have been
+    /// pulled for another platform then.
     fn known(&self, top: &Manifest) -> Result<Option<Digest>, Error> {
         let images = &self.engine.images;
         let named = self.name.clone().with_digest(top.digest);
         let Some(found) = images.named(&named) else {
             return Ok(None);
         };
-        match self.platform {
-            None => Ok(Some(found)),
-            Some(wanted) => {
-                let image = images.image(&found)?;
-                let wanted = platform::as_wire(wanted);
-                Ok(platform::is_for(&image.config, &wanted).then_some(found))
-            }
-        }
+        let wanted = match (self.platform, &top.document) {
+            (None, Document::Image(_)) => return Ok(Some(found)),
+            (None, Document::Index(_)) => platform::as_wire(&platform::parse("")?),
+            (Some(wanted), _) => platform::as_wire(wanted),
+        };
+        let image = images.image(&found)?;
+        Ok(platform::is_for(&image.config, &wanted).then_some(found))
     }
 
     fn index_of(&self, top: &Manifest) -> Option<Digest> {

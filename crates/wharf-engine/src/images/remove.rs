@@ -72,6 +72,7 @@ impl Images {
         if plan.delete {
             let failed = |error| Error::internal("cannot remove the image", error);
             layers.extend(self.store.remove_image(&id).map_err(failed)?);
+            self.forget_use(&id);
             let deleted = std::iter::once(&id).chain(layers.iter().map(|layer| &layer.chain));
             steps.extend(deleted.map(|digest| wire::ImageDelete {
                 deleted: digest.to_string(),

@@ -362,7 +362,10 @@ fn an_image_for_several_platforms_travels_whole() {
     engine
         .wharf(&["pull", "-q", "--platform", "linux/arm64", &list])
         .succeeded();
+    assert_eq!(engine.inspect(&list, "{{.Architecture}}"), "arm64");
+    // Without a platform it is this machine's again.
     engine.wharf(&["pull", "-q", &list]).succeeded();
+    assert_eq!(engine.wharf(&run).out(), "amd64");
     let again = format!("{address}/again:1");
     engine.wharf(&["tag", &list, &again]).succeeded();
     engine.wharf(&["push", "-q", &again]).succeeded();
@@ -564,4 +567,37 @@ fn dockerd_podman_and_buildah_pull_what_was_pushed() {
     let digests = engine.inspect(&theirs, "{{join .RepoDigests \" \"}}");
     assert!(digests.ends_with(&digest), "{digests}");
     engine.finish();
+}
+
+#[test]
+fn images_go_by_themselves_when_the_disk_fills_up() {
+    if !needs::met(&["docker", "busybox", "nft", "ip"]) {
+        return;
+    }
+    // Every disk that tests run on is fuller than this.
+    let settings = r#"{"image-collection":{"high":2,"low":1,"keep":["kept:*"]}}"#;
+    let file = std::env::temp_dir().join(format!("wt-marks-{}.json", std::process::id()));
+    std::fs::write(&file, settings).unwrap();
+    let engine = bare(&["--config-file", &file.display().to_string()]);
+    let busybox = wharf_tests_system::image::busybox();
+    engine.import(&busybox, "kept:1");
+    engine
+        .wharf(&["create", "--name", "user", "kept:1", "true"])
+        .succeeded();
+    let other = wharf_tests_system::image::busybox_with(|add| add.file("other", 0o644, b"x"));
+    engine.import_bytes(&other, "unused:1", &[]).succeeded();
+    wait::until_true("the end of an image that nothing uses", || {
+        engine.wharf(&["images", "-q", "unused"]).out().is_empty()
+    });
+    assert_eq!(
+        engine
+            .wharf(&["images", "-q", "kept"])
+            .out()
+            .lines()
+            .count(),
+        1
+    );
+    is_whole(&engine);
+    engine.finish();
+    std::fs::remove_file(file).unwrap();
 }
