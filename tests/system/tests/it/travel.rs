@@ -389,6 +389,37 @@ fn an_image_for_several_platforms_travels_whole() {
 }
 
 #[test]
+fn the_removal_of_an_index_recovers_at_every_step() {
+    if !needs::met(&NEEDED) {
+        return;
+    }
+    let registry = ForeignRegistry::open();
+    let mut engine = bare(&[]);
+    let configuration = engine.directory().join("client").display().to_string();
+    engine.set("DOCKER_CONFIG", &configuration);
+    let list = publish_for_two_platforms(&engine, &registry.address());
+    engine.finish();
+    let pull = |engine: &Engine, platform: &str| {
+        let words = ["pull", "-q", "--platform", platform, &list];
+        engine.wharf(&words).succeeded();
+    };
+    killed_at_every_step(
+        |engine, _| {
+            pull(engine, "linux/arm64");
+            pull(engine, "linux/amd64");
+        },
+        |_| ["image", "prune", "-af"].map(str::to_owned),
+        |engine, _| {
+            let left = std::fs::read_dir(engine.data_root().join("store/indexes")).unwrap();
+            assert_eq!(
+                (engine.wharf(&["images", "-aq"]).out(), left.count()),
+                ("", 0)
+            );
+        },
+    );
+}
+
+#[test]
 fn attack_g9_a_digest_of_another_repository_is_not_found() {
     if !needs::met(&NEEDED) {
         return;
