@@ -92,6 +92,8 @@ fn scenario(store: &Store) {
     drop(outgoing.expect("outgoing"));
     let pulled = remote().pull(store);
     let index = pulled.index.expect("index");
+    store.remove_image(&pulled.id).expect("remove");
+    remote().pull(store);
     store
         .remove_index(&index, &BTreeSet::new())
         .expect("remove");

@@ -197,6 +197,8 @@ impl Store {
     pub fn remove_image(&self, id: &Digest) -> Result<Vec<RemovedLayer>, ImageError> {
         let record = {
             let mut state = self.state();
+            // First no index says any more that it has the image: then an interruption leaves both right.
+            self.leave_indexes(&mut state, id)?;
             self.discard(&self.image_path(id))?;
             state.images.remove(id)
         };

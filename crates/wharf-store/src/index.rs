@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use wharf_oci::image::{self, Descriptor};
 use wharf_types::{Digest, failpoint};
 
+use crate::files;
+use crate::state::State;
 use crate::{ImageError, PathError, RemovedLayer, Store};
 
 /// What `indexes/<hex>.json` holds.
@@ -163,6 +165,25 @@ impl Store {
             }
         }
         Ok(removed)
+    }
+
+    /// Has the indexes that list an image say that they have it no more.
+    pub(crate) fn leave_indexes(&self, state: &mut State, image: &Digest) -> Result<(), PathError> {
+        let has = |member: &IndexMember| member.image.as_ref() == Some(image);
+        for (digest, record) in &mut state.indexes {
+            if !record.members.iter().any(has) {
+                continue;
+            }
+            let mut left = record.clone();
+            left.members.retain(|member| !has(member));
+            let (temporary, place) = (self.temporary(), self.index_path(digest));
+            let bytes = serde_json::to_vec(&left).map_err(files::failed("encode", &place))?;
+            files::write_synced(&temporary, &bytes)?;
+            files::rename(&temporary, &place)?;
+            *record = left;
+            failpoint::hit("store.index.member-left");
+        }
+        Ok(())
     }
 
     pub(crate) fn index_path(&self, digest: &Digest) -> std::path::PathBuf {

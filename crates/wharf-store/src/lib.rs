@@ -18,7 +18,8 @@
 //! `store.load.record-renamed`; `store.receive.begun`, `store.receive.complete`; `store.pack.written`,
 //! `store.pack.renamed`; `store.index.staged`,
 //! `store.index.record-written`, `store.index.record-renamed`; `store.commit.read`; `store.snapshot.made`, `store.snapshot.renamed`,
-//! `store.snapshot.discarded`; `store.image.record-discarded`, `store.index.record-discarded`, `store.release.layer-discarded`,
+//! `store.snapshot.discarded`; `store.image.record-discarded`, `store.index.record-discarded`,
+//! `store.index.member-left`, `store.release.layer-discarded`,
 //! `store.release.blob-discarded`; `store.collect.discarded`.
 
 #![forbid(unsafe_code)]

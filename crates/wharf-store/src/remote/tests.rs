@@ -303,3 +303,19 @@ fn attack_g10_odd_documents_are_refused() {
         assert!(read.is_err(), "{config}");
     }
 }
+
+#[test]
+fn an_image_that_goes_leaves_its_index() {
+    let world = world();
+    let pulled = remote().pull(&world.store);
+    let digest = pulled.index.expect("index");
+    world.store.remove_image(&pulled.id).expect("remove");
+    world.check_clean();
+    assert_eq!(world.store.index(&digest).expect("index").members, []);
+    let world = world.reopen(DriverChoice::Auto);
+    world.check_clean();
+    assert_eq!(world.store.index(&digest).expect("index").members, []);
+    remote().pull(&world.store);
+    assert_eq!(world.store.index(&digest).expect("index").members.len(), 1);
+    world.check_clean();
+}
